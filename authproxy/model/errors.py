@@ -91,7 +91,11 @@ class Problem:
     def relative_to(self, folder: Path) -> "Problem":
         """The same problem with its file named from this folder where it lies below it."""
         path = Path(self.file)
-        return replace(self, file=str(path.relative_to(folder))) if path.is_relative_to(folder) else self
+        return (
+            replace(self, file=str(path.relative_to(folder)))
+            if path.is_relative_to(folder)
+            else self
+        )
 
 
 class ConfigError(Exception):

@@ -8,7 +8,9 @@ Strategy = Literal["sliding-window-counter", "fixed-window", "moving-window"]
 STRATEGIES: tuple[Strategy, ...] = ("sliding-window-counter", "fixed-window", "moving-window")
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-GRAMMAR = re.compile(r"(?P<amount>\d{1,9})/(?:(?P<multiple>\d{1,4}) )?(?P<unit>second|minute|hour|day)")
+GRAMMAR = re.compile(
+    r"(?P<amount>\d{1,9})/(?:(?P<multiple>\d{1,4}) )?(?P<unit>second|minute|hour|day)"
+)
 MOVING_WINDOW_MOST = 10_000
 
 

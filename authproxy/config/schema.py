@@ -1,0 +1,413 @@
+"""The models of `authproxy.yaml`: names and defaults as the reference documents them. JSON Schema comes from here.
+
+Values only; whether names point at something is `references.py`'s question, and no file is opened here.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
+
+from authproxy.config.values import (
+    Count,
+    Duration,
+    ListenAddress,
+    NetworkText,
+    Secret,
+    Size,
+    SocketAddress,
+    check_url,
+    later,
+)
+from authproxy.model.address import Network
+from authproxy.model.shape import Section, wrong
+from authproxy.policy.document import RateLimit, read_rate
+
+Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
+
+ASYMMETRIC = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+)
+SYMMETRIC = ("HS256", "HS384", "HS512")
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256", "HS384", "HS512"
+]  # fmt: skip
+
+
+class CertificatePair(Section):
+    """A server certificate (PEM, with its chain) and its private key."""
+
+    certificate: StrictStr
+    private_key: StrictStr
+
+
+class ListenerTLS(Section):
+    """TLS on a listener; the first certificate answers names that none is for."""
+
+    certificates: Annotated[list[CertificatePair], Field(min_length=1)]
+    profile: Literal["intermediate", "modern"] = "intermediate"
+    client_certificates: later("asking clients for certificates") = None  # type: ignore[valid-type]
+
+
+class Listener(Section):
+    """Where clients connect."""
+
+    address: ListenAddress
+    tls: ListenerTLS | None = None
+    redirect_to_https: later("redirect_to_https") = None  # type: ignore[valid-type]
+    proxy_protocol: later("the PROXY protocol") = None  # type: ignore[valid-type]
+    forward_auth: later("forward_auth") = None  # type: ignore[valid-type]
+
+
+class Admin(Section):
+    """The listener for health and readiness; never one that is proxied."""
+
+    address: ListenAddress = SocketAddress("127.0.0.1", 9901)
+
+
+class TrustedProxies(Section):
+    """Whose word about the client is believed."""
+
+    networks: Annotated[list[NetworkText], Field(min_length=1)]
+    header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    host: StrictBool = False
+
+
+class State(Section):
+    """Where counters live."""
+
+    url: StrictStr | None = None
+    on_failure: Literal["refuse", "allow_limits"] = "refuse"
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is None or value == "memory:" or re.fullmatch(r"lmdb:.+", value):
+            return value
+        if value.startswith(("redis://", "rediss://")):
+            raise wrong(
+                "not-available",
+                "a shared Redis is not part of this version",
+                "write `lmdb:DIR` or `memory:`",
+            )
+        raise wrong("bad-url", "this is no place for state", "write `lmdb:DIR` or `memory:`")
+
+
+class Keys(Section):
+    """What verifies tokens: a file (JWKS or PEM), or a secret for HS*."""
+
+    file: StrictStr | None = None
+    secret: Secret | None = None
+    url: later("fetching keys by URL") = None  # type: ignore[valid-type]
+    ca: later("fetching keys by URL") = None  # type: ignore[valid-type]
+    discovery: later("fetching keys by discovery") = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Keys":
+        if (self.file is None) == (self.secret is None):
+            raise wrong(
+                "bad-keys",
+                "keys come from one place",
+                "write either {file: PATH} or {secret: {file: PATH}}",
+            )
+        return self
+
+
+class TokenSlot(Section):
+    """A place of the request that a token is read from; never the query (it is logged everywhere)."""
+
+    header: HeaderName | None = None
+    scheme: Annotated[StrictStr, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$")] | None = None
+    cookie: Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TokenSlot":
+        if (self.header is None) == (self.cookie is None):
+            raise wrong(
+                "bad-slot",
+                "a token is read from one place",
+                "write either {header: NAME} or {cookie: NAME}",
+            )
+        if self.scheme is not None and (self.header or "").lower() != "authorization":
+            raise wrong(
+                "bad-slot",
+                "only Authorization has a scheme",
+                "remove `scheme`, or read the header Authorization",
+            )
+        if (self.header or "").lower() == "authorization" and self.scheme is None:
+            raise wrong("bad-slot", "Authorization is read by its scheme", "add `scheme: Bearer`")
+        return self
+
+
+class ClaimNames(Section):
+    """Which claims (names or dotted paths) say what of the identity."""
+
+    subject: StrictStr = "sub"
+    groups: StrictStr = "groups"
+    scopes: StrictStr = "scope"
+    email: StrictStr = "email"
+    username: StrictStr = "preferred_username"
+    name: StrictStr = "name"
+
+
+class SigningKey(Section):
+    """A private key by its file."""
+
+    file: StrictStr
+
+
+class JwtAuthenticator(Section):
+    """Takes the tokens of one issuer."""
+
+    type: Literal["jwt"]
+    issuer: Annotated[StrictStr, Field(min_length=1)]
+    audiences: Annotated[list[Annotated[StrictStr, Field(min_length=1)]], Field(min_length=1)]
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)]
+    keys: Keys
+    token_from: Annotated[list[TokenSlot], Field(min_length=1)] = [
+        TokenSlot(header="Authorization", scheme="Bearer")
+    ]
+    leeway: Duration = 30.0
+    claims: ClaimNames = ClaimNames()
+    issue_with: SigningKey | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "JwtAuthenticator":
+        symmetric = {a for a in self.algorithms if a in SYMMETRIC}
+        if symmetric and len(symmetric) != len(set(self.algorithms)):
+            # CVE-2026-48526: with both families a public key could pass for an HMAC secret.
+            raise wrong(
+                "mixed-algorithms",
+                "HS* cannot stand beside public-key algorithms",
+                "give each its own authenticator",
+            )
+        if bool(symmetric) != (self.keys.secret is not None):
+            raise wrong(
+                "bad-keys",
+                "the keys do not fit the algorithms",
+                "HS* takes `keys: {secret: …}`, all others `keys: {file: …}`",
+            )
+        if self.leeway > 300:
+            raise wrong(
+                "bad-leeway",
+                "a leeway over 5m hides clocks that are wrong",
+                "write at most `5m`; 30s is usual",
+            )
+        return self
+
+
+Authenticators = dict[Name, JwtAuthenticator]
+
+
+class Session(Section):
+    """The proxy's own session cookie; no backend ever sees it."""
+
+    cookie: Annotated[StrictStr, Field(pattern=r"^__Host-[A-Za-z0-9_-]{1,64}$")] = (
+        "__Host-authproxy"
+    )
+    idle_timeout: Duration = 1800.0
+    absolute_timeout: Duration = 43200.0
+
+
+class UpstreamTLS(Section):
+    """How an https server is verified, and what it is shown."""
+
+    ca: StrictStr | None = None
+    server_name: StrictStr | None = None
+    certificate: StrictStr | None = None
+    private_key: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> "UpstreamTLS":
+        if (self.certificate is None) != (self.private_key is None):
+            raise wrong(
+                "bad-pair",
+                "a certificate and its key come together",
+                "write both `certificate` and `private_key`",
+            )
+        return self
+
+
+class Timeouts(Section):
+    """`response`: last request byte to first answer byte; `idle`: silence in a body or tunnel."""
+
+    connect: Duration = 5.0
+    response: Duration = 60.0
+    idle: Duration = 300.0
+
+
+def _server(value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong("bad-url", "this is no server", 'write `"http://127.0.0.1:9000"`')
+    if value.startswith("unix:"):
+        if not value.removeprefix("unix:").startswith("/"):
+            raise wrong(
+                "bad-url", "a Unix socket needs an absolute path", "write `unix:/run/backend.sock`"
+            )
+        return value
+    if (
+        check_url(value, ("http", "https")).split("://", 1)[1].rstrip("/").count("/")
+        or "?" in value
+        or "#" in value
+    ):
+        raise wrong(
+            "bad-url",
+            "a server has no path",
+            "write scheme, host and port only; `rewrite` changes paths",
+        )
+    return value
+
+
+class Upstream(Section):
+    """The servers of one backend."""
+
+    servers: Annotated[list[StrictStr], Field(min_length=1)]
+    host: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$")] = "client"
+    timeouts: Timeouts = Timeouts()
+    tls: UpstreamTLS | None = None
+
+    @field_validator("servers", mode="after")
+    @classmethod
+    def _servers(cls, value: list[str]) -> list[str]:
+        return [_server(server) for server in value]
+
+
+class Assertion(Section):
+    """A signed identity for the backend."""
+
+    enabled: Annotated[Literal[False], Field()] = False
+
+    @field_validator("enabled", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        if value is True:
+            raise wrong(
+                "not-available", "the signed assertion is not part of this version", "remove it"
+            )
+        return value
+
+
+class IdentityHeaders(Section):
+    """What the backend is told of the identity, and by which names."""
+
+    profile: Literal["forwarded", "auth-request", "remote", "none"] = "forwarded"
+    strip: list[HeaderName] = []
+    assertion: Assertion = Assertion()
+
+
+class Bounds(Section):
+    """What a client may ask of us; 0 is no bound."""
+
+    header_bytes: Size = 32 << 10
+    header_fields: Count = 128
+    uri_bytes: Size = 8 << 10
+    token_bytes: Size = 8 << 10
+    body_bytes: Size = 0
+    header_timeout: Duration = 15.0
+    keepalive: Duration = 75.0
+    handshake: Duration = 10.0
+    body_rate: Annotated[str | int, Field()] = "1KiB/s"
+    connections: Count = 10_000
+    drain: Duration = 30.0
+    drain_delay: Duration = 0.0
+
+    @field_validator("body_rate", mode="after")
+    @classmethod
+    def _rate(cls, value: str | int) -> str | int:
+        if value != 0 and not re.fullmatch(r"\d{1,9}(B|KiB|MiB)/s", str(value)):
+            raise wrong(
+                "bad-size", "this is no rate of bytes", "write it like `1KiB/s`, or 0 for none"
+            )
+        return value
+
+    @property
+    def body_rate_bytes(self) -> int:
+        """The least that a request body must bring, in bytes a second; 0 is none."""
+        number, unit = re.match(r"(\d+)(\D*)", str(self.body_rate)).groups()  # type: ignore[union-attr]
+        return int(number) * {"B/s": 1, "KiB/s": 1024, "MiB/s": 1 << 20}.get(unit, 0)
+
+
+class AccessLog(Section):
+    """One line a request; `-` is stdout."""
+
+    path: StrictStr = "-"
+    format: Literal["json", "combined", "none"] = "json"
+
+
+class Logging(Section):
+    """What is written down."""
+
+    access: AccessLog = AccessLog()
+    decisions: later("the decision log") = None  # type: ignore[valid-type]
+
+
+class GlobalLimit(RateLimit):
+    """A limit that holds for every request, before any credential is looked at."""
+
+    @field_validator("per")
+    @classmethod
+    def _per(cls, value: str) -> str:
+        if value != "address":
+            raise wrong(
+                "bad-per",
+                "before credentials are looked at only addresses can be counted",
+                "write `per: address`",
+            )
+        return value
+
+
+class Config(Section):
+    """`authproxy.yaml`."""
+
+    listeners: Annotated[list[Listener], Field(min_length=1)]
+    admin: Admin | Literal[False] = Admin()
+    workers: StrictInt | StrictStr = 1
+    trusted_proxies: TrustedProxies | None = None
+    state: State = State()
+    authenticators: Authenticators = {}
+    session: Session = Session()
+    portal: later("the login portal") = None  # type: ignore[valid-type]
+    upstreams: dict[Name, Upstream] = {}
+    identity: IdentityHeaders = IdentityHeaders()
+    bounds: Bounds = Bounds()
+    logging: Logging = Logging()
+    rate_limits: list[GlobalLimit] = []
+    failed_authentications: StrictStr = "30/minute"
+    policies: Annotated[list[StrictStr], Field(min_length=1)] = ["policies"]
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, value: int | str) -> int | str:
+        if value in (2, "auto") or (isinstance(value, int) and value > 1):
+            raise wrong(
+                "not-available",
+                "several workers are not part of this version",
+                "write `workers: 1`",
+            )
+        if value != 1:
+            raise wrong("bad-workers", "this is no number of workers", "write `workers: 1`")
+        return value
+
+    @field_validator("failed_authentications")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        read_rate(value)
+        return value
+
+    @property
+    def trusted_networks(self) -> list[Network]:
+        """The networks of `trusted_proxies`; nobody's where it is absent."""
+        return self.trusted_proxies.networks if self.trusted_proxies else []

@@ -1,0 +1,144 @@
+"""YAML to plain data with the place of every key and value: PyYAML's C parser composes, a few lines of ours walk.
+
+Only what a configuration needs: mappings with text keys, sequences, and scalars of the YAML 1.2 core schema, of which
+only `true` and `false` are booleans. Depth, size and what aliases expand to are bounded.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+from authproxy.model.errors import ConfigError, Problem
+from authproxy.model.source import Path, Source
+
+SIZE_MOST = 32 << 20
+DEPTH_MOST = 64
+ALIASED_MOST = 100_000
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?[0-9]{1,64}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,64}|[0-9]{1,64}(?:\.[0-9]{0,64})?)(?:[eE][-+]?[0-9]{1,5})?")
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_STANDARD = "tag:yaml.org,2002:"
+
+
+def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
+    """The document as data, the places in it, and what is wrong but did not keep it from being read (duplicate keys).
+
+    Raises:
+        ConfigError: it is not YAML, holds more than one document, or is over the bounds.
+    """
+    if len(text) > SIZE_MOST:
+        raise ConfigError([Problem(file, 1, 1, "too-large", "the file is over 32 MiB", "split it")])
+    try:
+        _check_depth(text, file)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError([_syntax(error, file)]) from None
+    walk = _Walk(file)
+    data = walk.visit(node, (), 0) if node is not None else None
+    return data, Source(file, walk.values, walk.keys), walk.problems
+
+
+def _check_depth(text: bytes, file: str) -> None:
+    """Refuse what is nested deeper than any configuration, before it is composed.
+
+    The C composer recurses on the C stack (100,000 brackets end the process); the C parser's events do not.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MOST:
+                mark, text_of = event.start_mark, f"nested more than {DEPTH_MOST} deep"
+                raise ConfigError(
+                    [Problem(file, mark.line + 1, mark.column + 1, "too-deep", text_of, "flatten it")]
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _syntax(error: Exception, file: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+    context, problem = (
+        str(getattr(error, "context", "") or ""),
+        str(getattr(error, "problem", "") or error),
+    )
+    if "alias" in context + problem:
+        text, remedy = "an unquoted `*` begins a YAML alias", 'quote it: `"*.example"`'
+    else:
+        text, remedy = (
+            f"not valid YAML: {(context + ': ' if context else '') + problem}"[:200],
+            "mend the syntax here",
+        )
+    return Problem(file, line, column, "yaml-syntax", text.replace("\n", " "), remedy)
+
+
+class _Walk:
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.values: dict[Path, tuple[int, int]] = {}
+        self.keys: dict[Path, tuple[int, int]] = {}
+        self.problems: list[Problem] = []
+        self.seen: set[int] = set()
+        self.aliased = 0
+
+    def visit(self, node: Any, path: Path, depth: int) -> Any:
+        """The data of this node; an alias is visited again at each place where it stands."""
+        if id(node) in self.seen:
+            self.aliased += 1
+        self.seen.add(id(node))
+        if self.aliased > ALIASED_MOST or depth > DEPTH_MOST:
+            raise ConfigError(
+                [
+                    self._problem(
+                        node, "too-many-aliases", "its aliases expand without bound", "write it out"
+                    )
+                ]
+            )
+        self.values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.visit(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.problems.append(
+                    self._problem(key, "bad-key", "a key must be text", "write a plain word")
+                )
+                continue
+            name = key.value
+            if name in found:
+                text = f"the key `{name[:80]}` stands here twice"
+                self.problems.append(self._problem(key, "duplicate-key", text, "keep one of them"))
+                continue
+            self.keys[*path, name] = (key.start_mark.line + 1, key.start_mark.column + 1)
+            found[name] = self.visit(value, (*path, name), depth + 1)
+        return found
+
+    def _scalar(self, node: Any) -> Any:
+        text: str = node.value
+        if not node.tag.startswith(_STANDARD):
+            self.problems.append(
+                self._problem(node, "bad-tag", "YAML tags are not used here", "remove it")
+            )
+        if node.style:  # quoted or block: always text
+            return text
+        if text in _NULLS:
+            return None
+        if text in {"true", "false"}:
+            return text == "true"
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        return float(text) if _FLOAT.fullmatch(text) else text
+
+    def _problem(self, node: Any, code: str, text: str, remedy: str) -> Problem:
+        mark = node.start_mark
+        return Problem(self.file, mark.line + 1, mark.column + 1, code, text, remedy)

@@ -1,0 +1,156 @@
+"""Where a request comes from: networks, the client behind trusted proxies, the key an address is counted under.
+
+The chain of forwarding elements is read from the right, and only as far as each hop is trusted
+(the leftmost element is whatever the client wrote: CVE-2026-40575, CVE-2022-24112).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# A peer on a Unix socket has no address; it is a process of this machine.
+LOOPBACK: Address = ipaddress.IPv4Address("127.0.0.1")
+CHAIN_MOST = 64
+
+
+@lru_cache(maxsize=16384)
+def parse_address(text: str) -> Address | None:
+    """The address this text is, IPv4-mapped ones as IPv4; None where it is none (also with a zone)."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id is not None:
+            return None
+        return found.ipv4_mapped or found
+    return found
+
+
+def parse_network(text: str) -> Network:
+    """`10.0.0.0/8`, `2001:db8::/32`, or one address; an IPv4-mapped network is the IPv4 one.
+
+    Raises:
+        ValueError: it is none, or has host bits.
+    """
+    network = ipaddress.ip_network(text, strict=True)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+@lru_cache(maxsize=16384)
+def counted_as(address: Address) -> str:
+    """What an address is counted under: itself in IPv4, its /64 in IPv6."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return str(address)
+
+
+class Networks:
+    """Is an address in any of these networks?"""
+
+    __slots__ = ("_found", "networks")
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self.networks = tuple(networks)
+        self._found = lru_cache(maxsize=16384)(self._look)
+
+    def __bool__(self) -> bool:
+        return bool(self.networks)
+
+    def __contains__(self, address: Address) -> bool:
+        return self._found(address)
+
+    def _look(self, address: Address) -> bool:
+        return any(
+            address.version == network.version and address in network for network in self.networks
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One element of a forwarding header: the address it names and the scheme it says, where it says one."""
+
+    address: Address
+    scheme: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is at the other end: the client, and the chain from it to our peer (both in it), as far as it is verified."""
+
+    client: Address
+    chain: tuple[Address, ...]
+    scheme: str | None = None
+
+
+def trace(peer: Address, hops: Sequence[Hop | None], trusted: Networks) -> Origin:
+    """Walk from the peer back through the hops (in header order, None where malformed) while each speaker is trusted.
+
+    The client is the first address outside `trusted`, or the last good element before a malformed one. `scheme` is
+    that of the last (rightmost) element: what the nearest proxy says its own client spoke.
+    """
+    chain, at = [peer], peer
+    scheme = hops[-1].scheme if hops and hops[-1] is not None and peer in trusted else None
+    for hop in reversed(hops):
+        if at not in trusted or hop is None:
+            break
+        at = hop.address
+        chain.append(at)
+    return Origin(at, tuple(reversed(chain)), scheme)
+
+
+def parse_x_forwarded_for(values: Iterable[str]) -> list[Hop | None]:
+    """All X-Forwarded-For fields as one list of hops; a port behind an address is dropped."""
+    return [_hop(element.strip()) for value in values for element in value.split(",")][-CHAIN_MOST:]
+
+
+# RFC 7239 section 4: elements are separated by `,`, their pairs by `;`; a value is a token or a quoted string.
+_BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*")*')
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_PAIR = re.compile(
+    r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*(;|$)', re.ASCII
+)
+
+
+def parse_forwarded(values: Iterable[str]) -> list[Hop | None]:
+    """All Forwarded fields (RFC 7239) as one list of hops; a field with an open quote is one malformed hop."""
+    hops: list[Hop | None] = []
+    for value in values:
+        if _BALANCED.fullmatch(value) is None:
+            hops.append(None)
+        else:
+            hops += [_element(text) for text in _ELEMENT.findall(value)]
+    return hops[-CHAIN_MOST:]
+
+
+def _element(text: str) -> Hop | None:
+    pairs: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        found = _PAIR.match(text, at)
+        if found is None or found[1].lower() in pairs:
+            return None
+        quoted = found[2]
+        pairs[found[1].lower()] = found[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        at = found.end()
+    return _hop(pairs.get("for", ""), pairs.get("proto"))
+
+
+_NODE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::\d{1,5})?")
+
+
+def _hop(node: str, scheme: str | None = None) -> Hop | None:
+    found = _NODE.fullmatch(node)
+    address = parse_address((found["six"] or found["four"]) if found else node)
+    if address is None:
+        return None
+    return Hop(address, scheme.lower() if scheme and scheme.lower() in {"http", "https"} else None)

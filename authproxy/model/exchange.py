@@ -1,0 +1,86 @@
+"""The one mutable record of a request that every layer reads and writes; it lives as long as the request does.
+
+Layers hand nothing to each other but this. What is None has not been found out (yet).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from authproxy.model.address import LOOPBACK, Address
+from authproxy.model.headers import lower_names
+from authproxy.model.identity import Identity
+from authproxy.model.target import Target
+
+HeaderLine = tuple[bytes, bytes]
+
+
+class Exchange:
+    """A request on its way through the chain.
+
+    The first group is what `intake` found out and policies may read: `method`, `host` (lower case, without port and
+    trailing dot), `host_field` (as sent), `scheme`, `target`, `client` and `chain` (client to peer, both in it).
+    `lines` are the header fields that may pass to the backend, in order; `authorization` and `cookies` wait until
+    the route is known. `route`, `identity` and `code` are what the decision came to; the log is written from here.
+    """
+
+    __slots__ = (
+        "admitted", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "code", "content_length",
+        "cookies", "expects_continue", "headers_seen", "host", "host_field", "http_version", "identity", "lines", "listener",
+        "method", "now", "peer", "reason", "request_id", "route", "scheme", "shadow", "started", "status",
+        "stream", "target", "traceparent", "tracestate", "upgrade", "upstream_seconds", "limit_lines", "raw_target",
+    )  # fmt: skip
+
+    def __init__(self, request_id: str, now: float, started: float) -> None:
+        self.request_id = request_id
+        self.now = now  # seconds since the epoch, when the head was complete
+        self.started = started  # the same on the monotonic clock
+        self.http_version = "1.1"
+        self.listener = ""
+        self.peer: Address = LOOPBACK
+        self.client: Address = LOOPBACK
+        self.chain: tuple[Address, ...] = ()
+        self.scheme = "http"
+        self.method = ""
+        self.host = ""
+        self.host_field = ""
+        self.raw_target = ""
+        self.target: Target | None = None
+        self.lines: list[HeaderLine] = []
+        self.authorization: bytes | None = None
+        self.cookies: list[bytes] = []
+        self.content_length: int | None = None
+        self.chunked = False
+        self.expects_continue = False
+        self.upgrade: bytes | None = None
+        self.traceparent = ""
+        self.tracestate = ""
+        self.headers_seen: Mapping[str, str] | None = None
+        self.route: Any = None  # policy.table.Route, a floor above
+        self.identity: Identity | None = None
+        self.admitted = False
+        self.code = ""
+        self.reason = ""
+        self.shadow = ""
+        self.limit_lines: list[HeaderLine] = []
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.upstream_seconds = 0.0
+        self.stream: Callable[[int], None] | None = None
+
+    @property
+    def path(self) -> str:
+        """The decoded path; empty where the target could not be read."""
+        return self.target.path if self.target is not None else ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields as policies see them: names in lower case, values joined with `, `."""
+        if self.headers_seen is None:
+            self.headers_seen = lower_names(self.lines)
+        return self.headers_seen
+
+    @property
+    def has_body(self) -> bool:
+        """Does a request body follow the head (RFC 9112 section 6)?"""
+        return self.chunked or bool(self.content_length)

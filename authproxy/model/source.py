@@ -1,0 +1,43 @@
+"""Where things stand in a file of the operator, so that whoever finds a problem can point at it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from authproxy.model.errors import Problem, Severity
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that was read: its name, and for each path of keys and indices its place (line, column; from 1).
+
+    `keys` holds the places of the keys themselves, `values` those of what they stand for.
+    """
+
+    file: str
+    values: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    keys: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+
+    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        """The place of what stands at this path; of the nearest thing around it where nothing does."""
+        if key and path in self.keys:
+            return self.keys[path]
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path, (1, 1))
+
+    def problem(
+        self,
+        path: Path,
+        code: str,
+        text: str,
+        remedy: str,
+        *,
+        severity: Severity = "error",
+        key: bool = False,
+        offset: int = 0,
+    ) -> Problem:
+        """A problem at this path; `offset` characters into its value."""
+        line, column = self.place(path, key=key)
+        return Problem(self.file, line, column + offset, code, text, remedy, severity)

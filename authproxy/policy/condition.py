@@ -1,0 +1,247 @@
+"""Conditions, compiled to plain functions of the exchange; the only import of CEL.
+
+Declarative keys become Python closures; CEL is the escape hatch and is evaluated last. Google's binding returns errors
+as truthy values: only a BOOL that is True may ever allow.
+"""
+
+import datetime
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+
+from authproxy.model.address import Address, Networks, parse_network
+from authproxy.model.claims import MISSING, find_claim, same
+from authproxy.model.exchange import Exchange
+
+SOURCE_MOST = 4096
+COMPREHENSIONS_MOST = 8
+REQUEST_FIELDS = ("method", "host", "path", "client", "headers")
+IDENTITY_FIELDS = ("subject", "authenticator", "groups", "scopes", "email", "username", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a condition came to: does it hold, and (where it could not be evaluated) why not."""
+
+    holds: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition as written, and its test. A declarative test over something missing does not hold."""
+
+    text: str
+    test: Callable[[Exchange], bool | str]
+
+    def outcome(self, exchange: Exchange) -> Outcome:
+        """True or False; a text is an error, and an error never holds."""
+        found = self.test(exchange)
+        return Outcome(found is True, found if isinstance(found, str) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of `allow` or `deny`: its conditions must all hold."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def text(self) -> str:
+        """The entry as one line."""
+        return " and ".join(c.text for c in self.conditions)
+
+
+class ExpressionError(ValueError):
+    """An expression that cannot be used; `column` (0-based, in its text) is where it goes wrong."""
+
+    def __init__(self, text: str, column: int = 0) -> None:
+        super().__init__(text)
+        self.column = column
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return "[" + ", ".join(map(str, values)) + "]"
+
+
+def groups(wanted: Sequence[str]) -> Condition:
+    """In any of these groups."""
+    names = frozenset(wanted)
+    return Condition(
+        f"groups: {_listed(wanted)}",
+        lambda x: x.identity is not None and not names.isdisjoint(x.identity.groups),
+    )
+
+
+def scopes(wanted: Sequence[str]) -> Condition:
+    """Has all of these scopes."""
+    names = frozenset(wanted)
+    return Condition(
+        f"scopes: {_listed(wanted)}",
+        lambda x: x.identity is not None and names <= x.identity.scopes,
+    )
+
+
+def subjects(wanted: Sequence[str]) -> Condition:
+    """Is one of these subjects."""
+    names = frozenset(wanted)
+    return Condition(
+        f"subjects: {_listed(wanted)}",
+        lambda x: x.identity is not None and x.identity.subject in names,
+    )
+
+
+def authenticators(wanted: Sequence[str]) -> Condition:
+    """Was verified by one of these authenticators."""
+    names = frozenset(wanted)
+    return Condition(
+        f"authenticators: {_listed(wanted)}",
+        lambda x: x.identity is not None and x.identity.authenticator in names,
+    )
+
+
+def networks(wanted: Sequence[str]) -> Condition:
+    """Comes from one of these networks."""
+    known = Networks(parse_network(text) for text in wanted)
+
+    def test(exchange: Exchange) -> bool:
+        client: Address = exchange.client
+        return client in known
+
+    return Condition(f"networks: {_listed(wanted)}", test)
+
+
+def claim(name: str, wanted: Any) -> Condition:
+    """The claim equals the value, or one of the values; a list in the token contains any of them."""
+    values = wanted if isinstance(wanted, list) else [wanted]
+
+    def test(exchange: Exchange) -> bool:
+        if exchange.identity is None:
+            return False
+        found = find_claim(exchange.identity.claims, name)
+        if found is MISSING:
+            return False
+        held = found if isinstance(found, list) else [found]
+        return any(same(one, value) for one in held for value in values)
+
+    return Condition(
+        f"claims.{name}: {_listed(values) if isinstance(wanted, list) else wanted}", test
+    )
+
+
+class Expression:
+    """A CEL expression, type-checked when it is made.
+
+    Raises:
+        ExpressionError: it cannot be parsed, names something that is not there, or is over the bounds.
+    """
+
+    __slots__ = ("_program", "source")
+
+    def __init__(self, source: str, *, boolean: bool) -> None:
+        self.source = source
+        self._program = _compile(source)
+        kind = self._program.return_type()
+        wanted = (cel.Type.BOOL, cel.Type.DYN) if boolean else (cel.Type.STRING, cel.Type.DYN)
+        if kind not in wanted:
+            raise ExpressionError(
+                f"this gives {kind.name().lower()}, not {'bool' if boolean else 'string'}"
+            )
+
+    def test(self, exchange: Exchange) -> bool | str:
+        """True or False; what went wrong, as text, for everything else."""
+        kind, value = self._evaluate(exchange)
+        if kind == cel.Type.BOOL and (value is True or value is False):
+            return bool(value)
+        return str(value) if kind == cel.Type.ERROR else f"gave {kind.name().lower()}, not bool"
+
+    def text(self, exchange: Exchange) -> str | None:
+        """The text it gives; None where it gives anything else or something it reads is missing."""
+        kind, value = self._evaluate(exchange)
+        return value if kind == cel.Type.STRING and isinstance(value, str) else None
+
+    def _evaluate(self, exchange: Exchange) -> tuple[Any, Any]:
+        try:
+            found = self._program.eval(data=_activation(exchange))
+            return found.type(), found.value()
+        except Exception as error:  # the binding raises for budgets and values it cannot convert
+            return cel.Type.ERROR, str(error)
+
+
+def when(source: str) -> Condition:
+    """The CEL expression is true.
+
+    Raises:
+        ExpressionError: it cannot be used.
+    """
+    return Condition(f"when: {source}", Expression(source, boolean=True).test)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    record = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    names = {"request": record, "identity": record, "claims": record, "now": cel.Type.TIMESTAMP}
+    return cel.NewEnv(variables=names)
+
+
+_PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
+_FIELD = re.compile(r"(?<![\w.])(request|identity)\.(\w+)")
+_MACRO = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(")
+
+
+@lru_cache(maxsize=16384)
+def _compile(source: str) -> Any:
+    if not source.strip():
+        raise ExpressionError("an empty expression says nothing")
+    if len(source) > SOURCE_MOST:
+        raise ExpressionError(f"an expression may have {SOURCE_MOST} characters")
+    bare = _LITERAL.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', source)
+    if len(_MACRO.findall(bare)) > COMPREHENSIONS_MOST:
+        raise ExpressionError(f"an expression may have {COMPREHENSIONS_MOST} comprehensions")
+    for found in _FIELD.finditer(bare):
+        known = REQUEST_FIELDS if found[1] == "request" else IDENTITY_FIELDS
+        if found[2] not in known:
+            raise ExpressionError(
+                f"`{found[0]}` does not exist; there is {', '.join(known)}", found.start(2)
+            )
+    try:
+        return _environment().compile(source)
+    except Exception as error:
+        place = _PLACE.search(str(error))
+        if place is None:
+            raise ExpressionError(str(error).splitlines()[0][:200]) from None
+        text = place[3].removesuffix(" [INVALID_ARGUMENT]").split(" expecting ")[0]
+        column = int(place[2]) - 1 if place[1] == "1" else 0
+        raise ExpressionError(text[:200], column) from None
+
+
+def _activation(exchange: Exchange) -> dict[str, Any]:
+    """What CEL sees; a field without a value is missing, so that `has()` can ask for it."""
+    identity = exchange.identity
+    known: dict[str, Any] = {}
+    if identity is not None:
+        known = {
+            "subject": identity.subject,
+            "authenticator": identity.authenticator,
+            "groups": list(identity.groups),
+            "scopes": sorted(identity.scopes),
+        }
+        optional = {"email": identity.email, "username": identity.username, "name": identity.name}
+        known.update({k: v for k, v in optional.items() if v is not None})
+    return {
+        "request": {
+            "method": exchange.method,
+            "host": exchange.host,
+            "path": exchange.path,
+            "client": str(exchange.client),
+            "headers": dict(exchange.headers),
+        },
+        "identity": known,
+        "claims": dict(identity.claims) if identity is not None else {},
+        "now": datetime.datetime.fromtimestamp(exchange.now, datetime.UTC),
+    }

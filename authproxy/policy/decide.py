@@ -1,0 +1,151 @@
+"""The decision: which route a request is for, and whether its identity may use it. Default deny.
+
+The server's layers, `policy explain` and `policy test` all call these functions and no others. Nothing is cached
+here: an identity may be, a decision never (CVE-2021-32701).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+from authproxy.model.host import parse_host
+from authproxy.model.identity import Identity
+from authproxy.model.target import parse_target
+from authproxy.policy.condition import Entry, Outcome
+from authproxy.policy.table import Route, Table
+
+# RFC 9110 section 9.3.8: a TRACE would show the backend's view, injected headers included; CONNECT asks for a tunnel.
+NEVER_METHODS = frozenset({"TRACE", "CONNECT"})
+RESERVED_PREFIX = ".authproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One condition that was looked at: where it stands (`allow[0]`), as written, and what it came to."""
+
+    place: str
+    text: str
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Trace:
+    """What a decision looked at, in order; made only when somebody asks why."""
+
+    steps: list[Step] = field(default_factory=list)
+
+
+def resolve(table: Table, exchange: Exchange) -> Route:
+    """Read the target and find the route; both are kept in the exchange.
+
+    Raises:
+        Refusal: `method_not_allowed`, `bad_request`, `no_route`.
+    """
+    if exchange.method in NEVER_METHODS:
+        raise Refusal("method_not_allowed", exchange.method.lower())
+    exchange.target = target = parse_target(exchange.raw_target)
+    if target.segments[0] == RESERVED_PREFIX:
+        # Never forwarded, whatever a `/**` says.
+        raise Refusal("bad_request" if target.doubts else "no_route", "reserved")
+    exchange.route = route = table.find(exchange.host, exchange.method, target)
+    return route
+
+
+def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:
+    """May this request pass without an identity, as the route's `cors_preflight: forward` says?"""
+    return (
+        route.forward_preflight
+        and exchange.method == "OPTIONS"
+        and "origin" in exchange.headers
+        and "access-control-request-method" in exchange.headers
+    )
+
+
+def enforce(route: Route, exchange: Exchange, trace: Trace | None = None) -> None:
+    """Authorize, and refuse where the route is enforced; in shadow the refusal is only noted in the exchange.
+
+    Raises:
+        Refusal: `forbidden`; its reason is the entry that refused.
+    """
+    reason = authorize(route, exchange, trace)
+    if reason is None:
+        return
+    if not route.shadow:
+        raise Refusal("forbidden", reason)
+    exchange.shadow = "forbidden"
+    exchange.reason = reason
+
+
+def authorize(route: Route, exchange: Exchange, trace: Trace | None = None) -> str | None:
+    """None where the identity may use the route, else why not.
+
+    A `deny` entry that holds refuses whatever `allow` says; an error holds in `deny` and fails in `allow`.
+    """
+    for index, entry in enumerate(route.deny):
+        if _holds(entry, exchange, True, trace, "deny", index):
+            return f"deny[{index}]"
+    if route.allow is None:
+        return None if exchange.identity is not None or not route.authenticators else "no identity"
+    for index, entry in enumerate(route.allow):
+        if _holds(entry, exchange, False, trace, "allow", index):
+            return None
+    return "no entry of allow holds"
+
+
+def _holds(
+    entry: Entry,
+    exchange: Exchange,
+    error_holds: bool,
+    trace: Trace | None,
+    listed: str,
+    index: int,
+) -> bool:
+    for condition in entry.conditions:
+        found = condition.test(exchange)
+        if trace is not None:
+            outcome = Outcome(found is True, found if isinstance(found, str) else "")
+            trace.steps.append(Step(f"{listed}[{index}]", condition.text, outcome))
+        if found is False or (found is not True and not error_holds):
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a request comes to, limits aside: `allow` or a code, the route where one was found, and why."""
+
+    code: str
+    route: Route | None
+    reason: str = ""
+
+
+Identify = Callable[[Route, Exchange], Identity | None]
+
+
+def judge(
+    table: Table, exchange: Exchange, identify: Identify, trace: Trace | None = None
+) -> Verdict:
+    """The whole decision without a server: host, target, route, identity, policy. Limits are not charged."""
+    try:
+        exchange.host = parse_host(exchange.host_field)
+        route = resolve(table, exchange)
+        if not is_forwarded_preflight(route, exchange):
+            exchange.identity = identify(route, exchange) if route.authenticators else None
+            enforce(route, exchange, trace)
+    except Refusal as refusal:
+        return Verdict(refusal.code, exchange.route, refusal.reason)
+    return Verdict("allow", exchange.route, exchange.reason)
+
+
+def presenting(identity: Identity | None) -> Identify:
+    """An `identify` for a caller who is this identity: as if it had presented a good credential of its authenticator."""
+
+    def identify(route: Route, _exchange: Exchange) -> Identity | None:
+        if identity is None:
+            raise Refusal("unauthenticated")
+        if identity.authenticator not in route.authenticators:
+            raise Refusal("token_invalid", "authenticator")
+        return identity
+
+    return identify

@@ -1,0 +1,194 @@
+"""Routes as a table: `find` costs the same with 10 routes as with 10,000, and their order means nothing.
+
+A trie of path segments for each host pattern. Literal before `*` before a final `**`, segment by segment; a node is
+visited at most once in a look-up.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from authproxy.model.errors import Refusal
+from authproxy.model.rate import Rate, Strategy
+from authproxy.model.target import Target
+from authproxy.policy.condition import Entry, Expression
+
+
+@dataclass(frozen=True, slots=True)
+class RouteLimit:
+    """A rate limit of a route. `per`: `subject`, `claim`, `address` or `route`; `claim` names it for `per: claim:NAME`."""
+
+    name: str
+    rate: Rate
+    per: str
+    claim: str = ""
+    strategy: Strategy = "sliding-window-counter"
+    cost: int = 1
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """A route, compiled: nothing in it is looked up by name or parsed again when a request comes.
+
+    `authenticators` empty: nobody is asked who they are. `allow` None: any identity (or anyone, where nobody is asked).
+    """
+
+    name: str
+    upstream: str
+    hosts: tuple[str, ...] = ("",)
+    paths: tuple[str, ...] = ()
+    methods: frozenset[str] | None = None
+    authenticators: tuple[str, ...] = ()
+    allow: tuple[Entry, ...] | None = None
+    deny: tuple[Entry, ...] = ()
+    address_limits: tuple[RouteLimit, ...] = ()
+    identity_limits: tuple[RouteLimit, ...] = ()
+    shadow: bool = False
+    strip_prefix: tuple[str, ...] = ()
+    remove_headers: frozenset[bytes] = frozenset()
+    set_headers: tuple[tuple[bytes, Expression], ...] = ()
+    forward_authorization: bool = False
+    forward_preflight: bool = False
+    finish_streams: bool = False
+    allowed_doubts: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Leaf:
+    """The routes of one host and path pattern: by method, and the one for any method."""
+
+    by_method: dict[str, Route] = field(default_factory=dict)
+    any_method: Route | None = None
+
+    def add(self, route: Route) -> Route | None:
+        """Take the route in; the route that it ties with where there is one."""
+        if route.methods is None:
+            tie = self.any_method or next(iter(self.by_method.values()), None)
+            self.any_method = self.any_method or route
+            return tie
+        tie = self.any_method or next(
+            (self.by_method[m] for m in sorted(route.methods) if m in self.by_method), None
+        )
+        for method in route.methods:
+            self.by_method.setdefault(method, route)
+        return tie
+
+
+@dataclass(slots=True)
+class Node:
+    """What may follow after some segments of a path."""
+
+    literal: dict[str, "Node"] = field(default_factory=dict)
+    star: "Node | None" = None
+    end: Leaf | None = None
+    rest: Leaf | None = None
+
+
+class Table:
+    """All routes. `add` while loading, `find` for each request."""
+
+    __slots__ = ("_any", "_exact", "_suffixes", "routes")
+
+    def __init__(self) -> None:
+        self._exact: dict[str, Node] = {}
+        self._suffixes: dict[str, Node] = {}
+        self._any = Node()
+        self.routes: list[Route] = []
+
+    def add(self, route: Route) -> Iterator[Route]:
+        """Take the route in; yields each route that has a pattern and a method in common with it."""
+        self.routes.append(route)
+        for host in route.hosts:
+            for path in route.paths:
+                tie = self._leaf(host, path).add(route)
+                if tie is not None:
+                    yield tie
+
+    def serves(self, host: str) -> bool:
+        """Does a route name this host (one without hosts names them all)?"""
+        return bool(self._any.literal or self._any.star or self._any.rest or self._any.end) or any(
+            root is not self._any for root in self._roots(host)
+        )
+
+    def find(self, host: str, method: str, target: Target) -> Route:
+        """The route of this request: host, then path, then method; a less specific path is never tried for a method.
+
+        Raises:
+            Refusal: `no_route`, `method_not_allowed` with Allow, or `bad_request` where the target holds a doubt that
+                its route does not allow.
+        """
+        leaf = self._pattern(host, target.segments)
+        route = None
+        if leaf is not None:
+            route = leaf.by_method.get(method, leaf.any_method)
+        if target.doubts and (route is None or not target.doubts <= route.allowed_doubts):
+            raise Refusal("bad_request", "-".join(sorted(target.doubts)))
+        if route is not None:
+            return route
+        if leaf is None:
+            raise Refusal("no_route")
+        raise Refusal("method_not_allowed", headers=(("Allow", ", ".join(sorted(leaf.by_method))),))
+
+    def candidates(self, host: str, target: Target) -> Iterable[Route]:
+        """The routes that share the pattern which this host and path come to, whatever their methods."""
+        leaf = self._pattern(host, target.segments)
+        if leaf is None:
+            return ()
+        return dict.fromkeys(
+            [*leaf.by_method.values(), *([leaf.any_method] if leaf.any_method else [])]
+        )
+
+    def _pattern(self, host: str, segments: tuple[str, ...]) -> Leaf | None:
+        for root in self._roots(host):
+            leaf = _descend(root, segments, 0)
+            if leaf is not None:
+                return leaf
+        return None
+
+    def _roots(self, host: str) -> Iterator[Node]:
+        if host in self._exact:
+            yield self._exact[host]
+        if self._suffixes:
+            dot = host.find(".")
+            while dot >= 0:
+                if host[dot:] in self._suffixes:
+                    yield self._suffixes[host[dot:]]
+                dot = host.find(".", dot + 1)
+        yield self._any
+
+    def _leaf(self, host: str, path: str) -> Leaf:
+        if not host:
+            node = self._any
+        elif host.startswith("*"):
+            node = self._suffixes.setdefault(host[1:], Node())
+        else:
+            node = self._exact.setdefault(host, Node())
+        segments = path[1:].split("/")
+        rest = segments[-1] == "**"
+        for segment in segments[:-1] if rest else segments:
+            if segment == "*":
+                node.star = node.star or Node()
+                node = node.star
+            else:
+                node = node.literal.setdefault(segment, Node())
+        if rest:
+            node.rest = node.rest or Leaf()
+            return node.rest
+        node.end = node.end or Leaf()
+        return node.end
+
+
+def _descend(node: Node, segments: tuple[str, ...], at: int) -> Leaf | None:
+    """Depth first, the more specific child first; what is tried is a path of the trie, so no node is seen twice."""
+    if at == len(segments):
+        return node.end or node.rest
+    child = node.literal.get(segments[at])
+    if child is not None:
+        found = _descend(child, segments, at + 1)
+        if found is not None:
+            return found
+    if node.star is not None and segments[at]:
+        found = _descend(node.star, segments, at + 1)
+        if found is not None:
+            return found
+    return node.rest
