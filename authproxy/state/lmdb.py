@@ -26,6 +26,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SWEEP_STEP = 32
 # Little, because while the map is full every new key pays for it.
 SWEEP_WHEN_FULL = 256
+# LMDB needs free pages to remove, so a map is never let run full: it could not be emptied again. New keys stop first,
+# then those that are there too (their records may grow); expressed as parts of the map.
+MOST_FOR_NEW, MOST_FOR_ALL = 3 / 4, 7 / 8
 
 # A value is its expiry followed by the record.
 EXPIRY = Struct("<d")
@@ -53,6 +56,8 @@ class LmdbStore(Store):
         self._env: lmdb.Environment | None = None
         self._inode = 0
         self._swept_to = b""
+        # How many bytes may still be written before the room is looked at again.
+        self._unseen = 0
 
     def open(self) -> None:
         self._opened()
@@ -67,11 +72,23 @@ class LmdbStore(Store):
 
     def _step(self, keys: Sequence[bytes], now: float, decide: Decide[T]) -> T:
         # Leaving `with` by an exception aborts: nothing of the step is kept.
-        with (self._env or self._opened()).begin(write=True) as transaction:
-            puts, outcome = decide(_records(transaction, keys, now))
+        env = self._env or self._opened()
+        with env.begin(write=True) as transaction:
+            records = _records(transaction, keys, now)
+            puts, outcome = decide(records)
             for key, record, expiry in puts:
                 transaction.put(key, pack_expiry(expiry) + record)
+                self._unseen -= len(record)
+            if self._unseen < 0 and puts:
+                self._check_room(env, None in records)
         return outcome
+
+    def _check_room(self, env: lmdb.Environment, new: bool) -> None:
+        pages = env.stat()  # as of the step before this one
+        used = pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
+        if used * pages["psize"] > self._map_bytes * (MOST_FOR_NEW if new else MOST_FOR_ALL):
+            raise lmdb.MapFullError("the map is full but for what removing needs")
+        self._unseen = self._map_bytes // 1024
 
     def _step_with_room(self, keys: Sequence[bytes], now: float, decide: Decide[T]) -> T:
         env = self._env or self._opened()

@@ -55,9 +55,13 @@ class MemoryStore(Store):
         self._walk.clear()
 
     def _make_room(self, puts: Sequence[Put], now: float) -> None:
-        new = len({key for key, _, _ in puts if key not in self._values})
-        if new and len(self._values) + new > self._most_keys:
+        if self._lacks_room(puts):
             self.sweep(now, SWEEP_WHEN_FULL)
-            # A key of this step may itself have been swept: it was then counted as there, and its place is free.
-            if len(self._values) + new > self._most_keys:
+            if self._lacks_room(puts):
                 raise StateUnavailable(f"the state in memory is full ({self._most_keys} keys)")
+
+    def _lacks_room(self, puts: Sequence[Put]) -> bool:
+        spare = self._most_keys - len(self._values)
+        if len(puts) <= spare:
+            return False
+        return len({key for key, _, _ in puts if key not in self._values}) > spare

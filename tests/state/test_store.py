@@ -1,0 +1,140 @@
+"""The one conformance suite of the state: every backend of `Store` keeps these promises."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authproxy.state.lmdb import LmdbStore
+from authproxy.state.memory import MemoryStore
+from authproxy.state.store import Put, Store
+
+NOW = 1_700_000_000.0
+A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
+
+Opener = Callable[[Path], Store]
+BACKENDS: dict[str, Opener] = {
+    "lmdb": lambda folder: LmdbStore(folder, map_bytes=1 << 20),
+    "memory": lambda _folder: MemoryStore(),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = BACKENDS[request.param](tmp_path)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def write(store: Store, *puts: Put, now: float = NOW) -> None:
+    store.transact([], now, lambda _records: (puts, None))
+
+
+def test_a_record_is_read_as_it_was_written(store: Store) -> None:
+    """What one step wrote, the next reads, byte for byte, the empty record included."""
+    write(store, (A, b"\x00\xff", NOW + 1), (B, b"", NOW + 1))
+    assert store.read([B, C, A], NOW) == [b"", None, b"\x00\xff"]
+
+
+def test_a_step_reads_decides_and_writes(store: Store) -> None:
+    """A step sees the records of its keys in their order, and returns what was decided."""
+    write(store, (A, b"1", NOW + 9))
+
+    def decide(records: list[bytes | None]) -> tuple[Sequence[Put], list[bytes | None]]:
+        return [(A, b"2", NOW + 9), (B, b"3", NOW + 9)], records
+
+    assert store.transact([A, B], NOW, decide) == [b"1", None]
+    assert store.read([A, B], NOW) == [b"2", b"3"]
+
+
+def test_a_record_is_gone_from_its_expiry_on(store: Store) -> None:
+    """Just before its expiry a record is there, at it and after it is not."""
+    write(store, (A, b"x", NOW + 5))
+    assert store.read([A], NOW + 4.999) == [b"x"]
+    assert store.read([A], NOW + 5) == [None]
+    assert store.transact([A], NOW + 6, lambda records: ((), records)) == [None]
+
+
+def test_a_step_that_fails_writes_nothing(store: Store) -> None:
+    """When deciding raises, the error comes through, nothing was written, and the store goes on."""
+
+    def fail(_records: list[bytes | None]) -> tuple[Sequence[Put], None]:
+        raise KeyError("decide")
+
+    with pytest.raises(KeyError):
+        store.transact([A], NOW, fail)
+    assert store.read([A], NOW) == [None]
+    write(store, (A, b"x", NOW + 1))
+    assert store.read([A], NOW) == [b"x"]
+
+
+def test_a_sweep_removes_what_expired_and_nothing_else(store: Store) -> None:
+    """Sweeping often enough removes every expired key and no living one."""
+    keys = [bytes([n]) * 16 for n in range(200)]
+    write(store, *((key, b"x", NOW + 1 + key[0] % 2) for key in keys))
+    assert sum(store.sweep(NOW + 1, 10) for _ in range(20)) == 100
+    living = [key for key in keys if key[0] % 2]
+    assert store.read(living, NOW + 1) == [b"x"] * 100
+    assert store.sweep(NOW + 1, 200) == 0
+
+
+def test_a_sweep_walks_on_from_where_it_stopped(store: Store) -> None:
+    """Small sweeps come around to every key, and then begin again."""
+    write(store, *((bytes([n]) * 16, b"x", NOW + 1) for n in range(90)))
+    assert [store.sweep(NOW, 40) for _ in range(5)] == [0] * 5
+    assert sum(store.sweep(NOW + 1, 40) for _ in range(4)) == 90
+
+
+def test_a_sweep_looks_at_no_more_than_asked(store: Store) -> None:
+    """One sweep removes at most as many keys as it may look at."""
+    write(store, *((bytes([n]) * 16, b"x", NOW + 1) for n in range(100)))
+    assert store.sweep(NOW + 2, 7) == 7
+
+
+def test_an_empty_store_is_swept_too(store: Store) -> None:
+    """A sweep of nothing removes nothing."""
+    assert store.sweep(NOW, 100) == 0
+
+
+def test_it_opens_at_its_first_use_and_closes_twice(tmp_path: Path) -> None:
+    """A store never opened opens by being used, and closing or opening again is no error."""
+    for opener in BACKENDS.values():
+        fresh = opener(tmp_path / "fresh")
+        assert fresh.read([A], NOW) == [None]
+        fresh.open()
+        fresh.close()
+        fresh.close()
+
+
+PUTS = st.lists(
+    st.tuples(
+        st.sampled_from([bytes([n]) * 16 for n in range(6)]),
+        st.binary(max_size=9),
+        st.integers(0, 20),
+    ),
+    max_size=4,
+)
+STEPS = st.lists(st.tuples(st.integers(0, 3), PUTS, st.integers(0, 4)), max_size=15)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS)
+def test_it_behaves_as_a_dict_whose_values_expire(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, list[Put], int]]
+) -> None:
+    """Any run of steps and sweeps leaves in every backend what it would leave in a plain dict."""
+    for name, opener in BACKENDS.items():
+        store, model, now = opener(tmp_path_factory.mktemp(name)), dict[bytes, Put](), NOW
+        for later, puts, swept in steps:
+            now += later
+            dated = [(key, record, now + life) for key, record, life in puts]
+            write(store, *dated, now=now)
+            model |= {put[0]: put for put in dated}
+            store.sweep(now, swept)
+            there = {key: record for key, record, expiry in model.values() if expiry > now}
+            keys = [bytes([n]) * 16 for n in range(6)]
+            assert store.read(keys, now) == [there.get(key) for key in keys]
+        store.close()
