@@ -1,0 +1,147 @@
+"""What the claims of a token say: for whom it is, when it is good, who is calling.
+
+The signature is somebody else's question and comes first. A claim that is there but not of its kind makes the token
+`token_invalid`: leaving such a claim out could take away just the group that a `deny` looks for.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from authproxy.config.schema import ClaimNames
+from authproxy.model.errors import Refusal
+
+# C0 and DEL can split a header or a log line; C1 steers terminals that show a log, and some readers take NEL for a newline.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_YEAR_10000 = 253402300800.0  # no calendar that logs and policies use goes further
+
+
+def invalid(reason: str) -> Refusal:
+    """The refusal of a token that is ours and bad; the reason, a constant word, is for the log only."""
+    return Refusal("token_invalid", reason)
+
+
+def find(claims: Mapping[str, Any], path: str) -> Any:
+    """The claim of exactly this name; else what the dotted path leads to; None where there is nothing."""
+    if path in claims:
+        return claims[path]
+    value: Any = claims
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def _clean(value: Any, reason: str) -> str:
+    if not isinstance(value, str) or _CONTROL.search(value):
+        raise invalid(reason)
+    return value
+
+
+def text(claims: Mapping[str, Any], path: str) -> str | None:
+    """A claim that is one text; None where it is absent, null or empty."""
+    value = find(claims, path)
+    return None if value is None else _clean(value, "claim") or None
+
+
+def texts(claims: Mapping[str, Any], path: str, *, spaced: bool = False) -> tuple[str, ...]:
+    """A claim that is a list of texts, each once, empty ones left out.
+
+    A single text is a list of one: a group may hold spaces. With `spaced` it is separated by spaces (RFC 8693 section 4.2).
+    """
+    value = find(claims, path)
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = value.split(" ") if spaced else [value]
+    if not isinstance(value, list):
+        raise invalid("claim")
+    return tuple(dict.fromkeys(item for item in value if _clean(item, "claim")))
+
+
+def email(claims: Mapping[str, Any], path: str) -> str | None:
+    """The e-mail address; None where the issuer itself says that it did not verify it (OpenID Connect Core 5.1)."""
+    # Facts 88, and oauth2-proxy's default: an address that anyone can type in is nobody's identity.
+    address = text(claims, path)
+    verified = claims.get("email_verified", True)
+    return address if verified is True or verified == "true" else None
+
+
+def moment(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 section 2) between 1970 and 9999; None where the claim is absent."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    # facts 80: bool is an int to Python, and the library would take "123" and 1e300.
+    if type(value) not in {int, float} or not 0 <= value < _YEAR_10000:
+        raise invalid(name)
+    return float(value)
+
+
+def check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None:
+    """RFC 7519 section 4.1.3: one of ours, exactly, is the `aud` or in it; a list of anything but texts is refused."""
+    aud = claims.get("aud")
+    members = [aud] if isinstance(aud, str) else aud
+    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+        raise invalid("audience")
+    if audiences.isdisjoint(members):
+        raise invalid("audience")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a token was made, from when and until when it is good; seconds since the epoch."""
+
+    issued_at: float | None
+    not_before: float | None
+    expires_at: float
+
+    @classmethod
+    def of(cls, claims: Mapping[str, Any], now: float, leeway: float) -> "Times":
+        """Read them; whether it is past its end is asked last of all, and elsewhere.
+
+        Raises:
+            Refusal: `token_invalid`: no `exp`, no times, or from the future by more than the leeway.
+        """
+        issued_at, not_before = moment(claims, "iat"), moment(claims, "nbf")
+        expires_at = moment(claims, "exp")
+        if expires_at is None:
+            raise invalid("exp")
+        if not_before is not None and not_before > now + leeway:
+            raise invalid("nbf")
+        if issued_at is not None and issued_at > now + leeway:
+            raise invalid("iat")
+        return cls(issued_at, not_before, expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who a token speaks of."""
+
+    subject: str
+    groups: tuple[str, ...]
+    scopes: frozenset[str]
+    email: str | None
+    username: str | None
+    name: str | None
+
+    @classmethod
+    def of(cls, claims: Mapping[str, Any], names: ClaimNames) -> "Person":
+        """Read who it is by the configured names.
+
+        Raises:
+            Refusal: `token_invalid`: no subject, or a claim of the wrong kind or with a control character.
+        """
+        subject = text(claims, names.subject)
+        if subject is None or not isinstance(claims.get("sub", ""), str):
+            raise invalid("subject")
+        return cls(
+            subject,
+            texts(claims, names.groups),
+            frozenset(texts(claims, names.scopes, spaced=True)),
+            email(claims, names.email),
+            text(claims, names.username),
+            text(claims, names.name),
+        )

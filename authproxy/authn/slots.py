@@ -1,0 +1,146 @@
+"""Where a request holds credentials: headers and cookies, read exactly; the query never, as it is logged everywhere.
+
+A slot gives the text that is presented there, or None where there is nothing for it. It does not judge the text.
+"""
+
+import binascii
+from typing import Protocol
+
+from authproxy.config.schema import TokenSlot
+from authproxy.model.errors import Refusal
+
+_NONE: list[str] = []
+
+
+class HeaderView(Protocol):
+    """The headers of a request, names in any case; values may hold surrogates."""
+
+    def getall(self, key: str, default: list[str], /) -> list[str]:
+        """All values of a name."""
+        ...
+
+    def get(self, key: str, /) -> str | None:
+        """The first value of a name."""
+        ...
+
+
+class Slot(Protocol):
+    """A place of the request. `name` tells it from all others; `challenge` is its scheme in WWW-Authenticate, if any."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for cache keys."""
+        ...
+
+    @property
+    def challenge(self) -> str | None:
+        """The authentication scheme as configured; None where HTTP knows no scheme for it."""
+        ...
+
+    def read(self, headers: HeaderView) -> str | None:
+        """What is presented here; "" where something is that cannot be a credential.
+
+        Raises:
+            Refusal: `bad_request`: it is there twice, and readers would differ in which one counts.
+        """
+        ...
+
+
+def _single(values: list[str]) -> str:
+    if len(values) > 1:
+        raise Refusal("bad_request", "repeated-credential")
+    return values[0]
+
+
+class SchemeSlot:
+    """`Authorization: SCHEME credential`; the scheme in any case (RFC 9110 section 11.1)."""
+
+    __slots__ = ("_scheme", "challenge", "name")
+
+    def __init__(self, scheme: str) -> None:
+        self.challenge: str | None = scheme
+        self.name = f"scheme:{scheme.lower()}"
+        self._scheme = scheme.lower()
+
+    def read(self, headers: HeaderView) -> str | None:
+        values = headers.getall("Authorization", _NONE)
+        if not values:
+            return None
+        scheme, _, credential = _single(values).partition(" ")
+        return credential.strip(" ") if scheme.lower() == self._scheme else None
+
+
+class BasicSlot(SchemeSlot):
+    """The password of `Authorization: Basic` (RFC 7617 section 2); the user-id says nothing here."""
+
+    __slots__ = ()
+
+    def read(self, headers: HeaderView) -> str | None:
+        encoded = super().read(headers)
+        if encoded is None:
+            return None
+        try:
+            pair = binascii.a2b_base64(encoded.encode(), strict_mode=True).decode()
+        except ValueError:
+            return ""
+        return pair.partition(":")[2]
+
+
+class HeaderSlot:
+    """A header of its own; empty is the same as absent."""
+
+    __slots__ = ("_header", "challenge", "name")
+
+    def __init__(self, header: str) -> None:
+        self.challenge: str | None = None
+        self.name = f"header:{header.lower()}"
+        self._header = header
+
+    def read(self, headers: HeaderView) -> str | None:
+        values = headers.getall(self._header, _NONE)
+        return _single(values).strip(" \t") or None if values else None
+
+
+class CookieSlot:
+    """A cookie; its name is case-sensitive (RFC 6265 section 4.1), its value is taken as it is, empty is the same as absent."""
+
+    __slots__ = ("_cookie", "challenge", "name")
+
+    def __init__(self, cookie: str) -> None:
+        self.challenge: str | None = None
+        self.name = f"cookie:{cookie}"
+        self._cookie = cookie
+
+    def read(self, headers: HeaderView) -> str | None:
+        pairs = (
+            pair.partition("=")
+            for line in headers.getall("Cookie", _NONE)
+            for pair in line.split(";")
+        )
+        values = [
+            value.strip(" \t") for name, _, value in pairs if name.strip(" \t") == self._cookie
+        ]
+        return _single(values) or None if values else None
+
+
+def compile_slot(settings: TokenSlot) -> Slot:
+    """The slot that the configuration describes."""
+    if settings.cookie is not None:
+        return CookieSlot(settings.cookie)
+    if settings.scheme is None:
+        return HeaderSlot(settings.header or "")
+    return (
+        BasicSlot(settings.scheme)
+        if settings.scheme.lower() == "basic"
+        else SchemeSlot(settings.scheme)
+    )
+
+
+def challenge(scheme: str, *, error: bool) -> tuple[str, str]:
+    """One WWW-Authenticate field: RFC 6750 section 3 (no error where nothing was presented), RFC 7617 section 2.1."""
+    parameters = 'realm="authproxy"'
+    if scheme.lower() == "basic":
+        return "WWW-Authenticate", f'Basic {parameters}, charset="UTF-8"'
+    if error and scheme.lower() == "bearer":
+        parameters += ', error="invalid_token"'
+    return "WWW-Authenticate", f"{scheme} {parameters}"
