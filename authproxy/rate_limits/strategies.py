@@ -2,7 +2,7 @@
 
 Decisions equal those of `limits.strategies` over its MemoryStorage without its races (tests/rate_limits/
 test_differential.py), on one condition that the keys keep: all charges on one key have the same cost and rate. The
-differences: a refused charge is never counted, and a clock that steps back neither frees nor freezes a limit.
+differences: a refused charge is never counted, and a record from a future beyond the next window (a clock stepped back) is void.
 No storage, no clock, no I/O.
 """
 
@@ -17,7 +17,7 @@ Step = tuple[Balance, bytes | None, float]
 
 FIXED = Struct("<dQ")
 SLIDING = Struct("<QQQ")
-STAMP = Struct("<d")
+STAMP = Struct("=d")
 # A stamp exactly one window old still counts, so its record must outlast the window.
 SLACK = 1.0
 
@@ -26,9 +26,9 @@ def fixed_window(record: bytes | None, charge: Charge, now: float) -> Step:
     """At most `amount` from the first hit until `window` later. Record: end of the window, count."""
     amount, window = charge.rate.amount, charge.rate.window
     end, count = FIXED.unpack(record) if record else (0.0, 0)
-    if end <= now:
+    if end <= now or end > now + 2 * window:
         end, count = now + window, 0
-    elif end > now + window:  # another process's clock is ahead, or ours stepped back
+    elif end > now + window:  # begun by somebody whose clock is ahead
         end = now + window
     count += charge.cost
     if count > amount:
@@ -53,7 +53,7 @@ def sliding_window_counter(record: bytes | None, charge: Charge, now: float) -> 
             last == index + 1
         ):  # somebody whose clock is ahead has begun the next window: with them, at its start
             index, now = last, float(last * window)
-        if last >= index:
+        if last == index:
             previous, current = before, count
         elif last == index - 1:
             previous = count
@@ -94,8 +94,8 @@ def moving_window(record: bytes | None, charge: Charge, now: float) -> Step:
     """
     amount, window, cost = charge.rate.amount, charge.rate.window, charge.cost
     stamps = memoryview(record or b"").cast("d")
-    if stamps and stamps[-1] > now:  # another process's clock is ahead, or ours stepped back
-        stamps = memoryview(b"".join(STAMP.pack(min(stamp, now)) for stamp in stamps)).cast("d")
+    if stamps and stamps[-1] > now:
+        stamps = _not_after(now, stamps, window)
     live = stamps[bisect_left(stamps, now - window) :]
     used = len(live)
     if used + cost > amount:
@@ -105,6 +105,13 @@ def moving_window(record: bytes | None, charge: Charge, now: float) -> Step:
     oldest = live[0] if live else now
     balance = Balance(True, amount - used - cost, oldest + window - now)
     return balance, live.tobytes() + STAMP.pack(now) * cost, now + window + SLACK
+
+
+def _not_after(now: float, stamps: "memoryview[float]", window: int) -> "memoryview[float]":
+    """Stamps of somebody whose clock is ahead count as made now; of a time that stepped back, as never made."""
+    if stamps[-1] > now + window:
+        return stamps[:0]
+    return memoryview(b"".join(STAMP.pack(min(stamp, now)) for stamp in stamps)).cast("d")
 
 
 STEPS: dict[Strategy, Callable[[bytes | None, Charge, float], Step]] = {

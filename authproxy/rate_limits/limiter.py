@@ -1,0 +1,74 @@
+"""Takes the steps of a request, and says what happens when the state cannot be reached.
+
+Limits of a route refuse then (or pass, counted, where the operator chose `allow_limits`); limits of every request and
+failed authentications go on in this worker's own memory.
+"""
+
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+from authproxy.model.rate import Balance, Charge
+from authproxy.rate_limits.ledger import Ledger
+from authproxy.rate_limits.step import Step
+from authproxy.state.memory import MemoryStore
+from authproxy.state.store import StateUnavailable, Store
+
+
+class Limiter:
+    """Charges steps; `allow` is `state.on_failure: allow_limits`."""
+
+    __slots__ = ("_allow", "_ledger", "_own", "unavailable")
+
+    def __init__(self, store: Store, *, allow: bool) -> None:
+        self._ledger = Ledger(store)
+        self._own = Ledger(MemoryStore())
+        self._allow = allow
+        self.unavailable = 0
+
+    def take(self, step: Step, exchange: Exchange) -> None:
+        """Charge the limits of a route.
+
+        Raises:
+            Refusal: `rate_limited`, or `state_unavailable`.
+        """
+        try:
+            balances = self._ledger.acquire(step.charges(exchange), exchange.now)
+        except StateUnavailable as error:
+            self.unavailable += 1
+            if self._allow:
+                exchange.reason = exchange.reason or "limits not counted"
+                return
+            raise Refusal("state_unavailable", str(error)) from None
+        step.settle(exchange, balances, show=True)
+
+    def take_always(self, step: Step, exchange: Exchange) -> None:
+        """Charge limits that hold whatever becomes of the state.
+
+        Raises:
+            Refusal: `rate_limited`.
+        """
+        charges = step.charges(exchange)
+        try:
+            balances = self._ledger.acquire(charges, exchange.now)
+        except StateUnavailable:
+            self.unavailable += 1
+            balances = self._own_balances(charges, exchange)
+        step.settle(exchange, balances, show=False)
+
+    def _own_balances(self, charges: list[Charge], exchange: Exchange) -> list[Balance]:
+        try:
+            return self._own.acquire(charges, exchange.now)
+        except StateUnavailable as error:
+            raise Refusal("state_unavailable", str(error)) from None
+
+    def look(self, step: Step, exchange: Exchange) -> None:
+        """Refuse where these limits have no room, charging nothing.
+
+        Raises:
+            Refusal: `rate_limited`.
+        """
+        charges = step.charges(exchange)
+        try:
+            balances = self._ledger.peek(charges, exchange.now)
+        except StateUnavailable:
+            balances = self._own.peek(charges, exchange.now)
+        step.settle(exchange, balances, show=False)
