@@ -24,8 +24,6 @@ class RoundRobin:
 
     def next(self, now: float) -> int:
         """The server whose turn it is; the turn stays with it until it is `given`."""
-        if self._count == 1:
-            return 0
         return self.order(now)[0]
 
     def order(self, now: float) -> list[int]:
@@ -37,8 +35,7 @@ class RoundRobin:
 
     def given(self, server: int) -> None:
         """This server got an exchange: the turn is the next one's."""
-        if self._count > 1:
-            self._turn = (server + 1) % self._count
+        self._turn = (server + 1) % self._count
 
     def failed(self, server: int, now: float) -> None:
         """This server could not be reached."""

@@ -18,8 +18,10 @@ from authproxy.model.errors import Refusal
 ConnectionT = TypeVar("ConnectionT", bound=asyncio.Protocol)
 
 PORTS = {"http": 80, "https": 443}
+LABEL = r"[A-Za-z0-9_-]{1,63}"
 ADDRESS = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>\d{1,5}))?"
+    rf"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|{LABEL}(?:\.{LABEL})*\.?)(?::(?P<port>\d{{1,5}}))?",
+    re.ASCII,
 )
 
 

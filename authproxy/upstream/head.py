@@ -109,21 +109,19 @@ class HeadParser:
         tail = self._tail
         if not tail and not data.startswith(b"H"):
             invalid("head")  # httptools skips empty lines here, and an answer begins with none
-        end = self._end(data, tail)
-        taken = min(end or len(data), self._left)
+        # httptools takes no bare LF in a head, so that this is the only place where one can end.
+        found = (tail + data if tail else data).find(b"\r\n\r\n")
+        end = found + 4 - len(tail) if found >= 0 else 0
+        taken = end or len(data)
+        self._parse(
+            data[: min(taken, self._left)]
+        )  # first what fits: a fault in it is the one to name
         self._left -= taken
-        self._parse(data if taken == len(data) else data[:taken])
-        if taken != (end or len(data)):
+        if self._left < 0:
             invalid("head_size")
         if not end:
             self._tail = (tail + data)[-3:]
         return end
-
-    @staticmethod
-    def _end(data: bytes, tail: bytes) -> int:
-        # httptools takes no bare LF in a head, so that this is the only place where one can end.
-        found = (tail + data if tail else data).find(b"\r\n\r\n")
-        return found + 4 - len(tail) if found >= 0 else 0
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -145,11 +143,14 @@ class HeadParser:
             invalid("version")
         if not 100 <= status <= 599:
             invalid("status")
-        if CONTROL.search(fields.reason):  # httptools lets them pass: CVE-2026-34519
+        reason = fields.reason
+        if not reason.isalnum() and CONTROL.search(
+            reason
+        ):  # httptools lets them pass: CVE-2026-34519
             invalid("reason")
         if len(fields.headers) > self._most_fields:
             invalid("head_fields")
-        head = AnswerHead(status, fields.reason, version, fields.headers)
+        head = AnswerHead(status, reason, version, fields.headers)
         read_framing(head)
         end_body(head, to_head=to_head)
         return head
@@ -181,7 +182,7 @@ def read_coding(head: AnswerHead, value: bytes) -> None:
 
 def read_connection(head: AnswerHead, value: bytes) -> None:
     """Connection, RFC 9112 section 9.3; of several, `close` is the one that counts."""
-    options = {option.strip(b" \t") for option in value.lower().split(b",")}
+    options = [option.strip(b" \t") for option in value.lower().split(b",")]
     head.closing = head.closing or b"close" in options
     head.keep_alive = not head.closing and (head.keep_alive or b"keep-alive" in options)
 
@@ -210,6 +211,7 @@ def end_body(head: AnswerHead, *, to_head: bool) -> None:
         ):  # it must not say so, RFC 9110 section 8.6; is it in our answer or the next?
             invalid("body_forbidden")
         head.has_body = False
+        head.keep_alive = head.keep_alive and status != 101
     elif to_head or status == 304:
         head.has_body = False
     elif head.length is None and not head.chunked:

@@ -6,7 +6,8 @@ while there are any, so that an exchange costs no timer; between them one timer 
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from authproxy.model.errors import Refusal
 from authproxy.upstream.balance import RoundRobin
@@ -59,6 +60,8 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._ticking = False
         self._closed = False
+        self._several = len(self._servers) > 1
+        self._clock: Callable[[], float] = time.monotonic  # the loop's own, once there is one
         shortest = min(timeouts.response, timeouts.idle)
         self._pace = max(PACE[0], min(PACE[1], shortest / 4))
 
@@ -74,15 +77,14 @@ class Pool:
 
     def idle(self) -> Connection | None:
         """A connection to the server whose turn it is, the most recently used; None when `connect` has to open one."""
-        if not self.idle_count:
-            return None
-        now = asyncio.get_running_loop().time()
-        server = self._turns.next(now)
+        now = self._clock()
+        server = self._turns.next(now) if self._several else 0
         waiting = self._idle[server]
         while waiting:
             connection = waiting.pop()
             if connection.usable() and connection.expires > now:
-                self._turns.given(server)
+                if self._several:
+                    self._turns.given(server)
                 self._take(connection)
                 return connection
             connection.abort()
@@ -95,7 +97,8 @@ class Pool:
             Refusal: `upstream_timeout` when each server took longer than `connect`, else `upstream_unreachable` with
                 what the last of the others said.
         """
-        now = asyncio.get_running_loop().time()
+        self._clock = asyncio.get_running_loop().time
+        now = self._clock()
         refusal = Refusal("upstream_unreachable", "no_server")
         for server in self._turns.order(now):
             try:
@@ -145,7 +148,7 @@ class Pool:
         lasts = self._keepalive if hint is None else min(self._keepalive, hint - HASTE)
         if lasts <= 0:
             return False
-        connection.expires = asyncio.get_running_loop().time() + lasts
+        connection.expires = self._clock() + lasts
         connection.reused = True
         self._busy.discard(connection)
         waiting.append(connection)
@@ -164,7 +167,7 @@ class Pool:
         self._busy.add(connection)
         if not self._ticking:
             self._ticking = True
-            self._schedule(asyncio.get_running_loop().time() + self._pace)
+            self._schedule(self._clock() + self._pace)
 
     def _schedule(self, when: float) -> None:
         if self._timer is not None:
@@ -172,7 +175,7 @@ class Pool:
         self._timer = asyncio.get_running_loop().call_at(when, self._tick)
 
     def _tick(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         self._timer = None
         for connection in tuple(self._busy):
             connection.look(now)
