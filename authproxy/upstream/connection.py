@@ -249,6 +249,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._clock() + LINGER
             self._transport.close()
             self._wake()
+        else:
+            self._keeper.forget(self)  # it may have been lost before the pool counted it as busy
 
     def look(self, now: float) -> None:
         """What the ticker asks of each busy connection: has it waited too long?"""

@@ -215,6 +215,19 @@ async def test_a_cancelled_connect_leaves_nothing() -> None:
         await pool.close()
 
 
+async def test_a_connection_lost_before_it_was_handed_out() -> None:
+    """A backend that opens and resets at once leaves nothing that counts as busy."""
+    async with backend(MANY) as behind, pool_to(behind.server) as pool:
+        connection = await pool.connect()
+        connection.connection_lost(ConnectionResetError())
+        pool._take(connection)
+        ask(connection)
+        with pytest.raises(Refusal, match="closed"):
+            await connection.head()
+        connection.release()
+        assert pool.busy_count == 0
+
+
 async def test_many_exchanges_at_once_never_mix() -> None:
     """Every exchange gets the answer to its own request, whatever connection it has."""
 
