@@ -49,9 +49,7 @@ def sliding_window_counter(record: bytes | None, charge: Charge, now: float) -> 
     previous = current = 0
     if record:
         last, before, count = SLIDING.unpack(record)
-        if (
-            last == index + 1
-        ):  # somebody whose clock is ahead has begun the next window: with them, at its start
+        if last == index + 1:  # begun by somebody whose clock is ahead: with them, at its start
             index, now = last, float(last * window)
         if last == index:
             previous, current = before, count
@@ -67,11 +65,8 @@ def sliding_window_counter(record: bytes | None, charge: Charge, now: float) -> 
         return Balance(False, amount - used if used < amount else 0, wait), None, 0.0
     # More becomes free when the weight falls by its next whole unit, or else when this window ends.
     reset = left % (window / previous) if weight >= 1 else left
-    return (
-        Balance(True, amount - after, reset),
-        SLIDING.pack(index, previous, current),
-        (index + 2.0) * window,
-    )
+    balance = Balance(True, amount - after, reset)
+    return balance, SLIDING.pack(index, previous, current), (index + 2.0) * window
 
 
 def _sliding_wait(charge: Charge, previous: int, current: int, left: float) -> float:
@@ -79,11 +74,9 @@ def _sliding_wait(charge: Charge, previous: int, current: int, left: float) -> f
     window, room = charge.rate.window, charge.rate.amount - charge.cost + 1
     if room < 1:
         return float(window)
-    if (
-        current < room
-    ):  # within this window, as the weight of the one before falls below room - current
+    if current < room:  # within this window: when the one before weighs less than room - current
         return max(0.0, left - (room - current) * window / previous)
-    # in the next window, as the weight of this one's count falls below room
+    # in the next window: when this one's count weighs less than room
     return left + window - room * window / current
 
 
