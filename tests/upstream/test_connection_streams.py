@@ -253,9 +253,10 @@ async def test_a_silent_tunnel_ends() -> None:
         ask(connection)
         await connection.head()
         connection.tunnel()
-        for _ in range(3):
+        for _ in range(5):
             await asyncio.sleep(0.1)
             connection.write(b"we are here")
+        assert connection.usable()
         assert await refused(connection.read()) == ("upstream_timeout", "idle")
 
 
