@@ -1,0 +1,133 @@
+"""`authproxy check`: every problem of the configuration at once, in the words that people, editors and CI read."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from authproxy.cli.options import ConfigOption
+from authproxy.model.errors import ConfigError, Problem
+
+
+class Format(StrEnum):
+    """How problems are written."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+    sarif = "sarif"
+
+
+def check(
+    config: ConfigOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for warnings as well.")] = False,
+    format: Annotated[
+        Format, typer.Option("--format", help="How problems are written.")
+    ] = Format.text,
+) -> None:
+    """Find everything that is wrong with the configuration and the policies, without serving.
+
+    Example: authproxy check --strict --format github
+    """
+    problems = examine(config)
+    print(_WRITERS[format](problems), end="")
+    errors = [p for p in problems if p.severity == "error"]
+    if format is Format.text:
+        summary = (
+            f"{len(errors)} errors, {len(problems) - len(errors)} warnings"
+            if problems
+            else "no problems found"
+        )
+        print(summary, file=sys.stderr)
+    if errors or (strict and problems):
+        raise typer.Exit(1)
+
+
+def examine(config: str | None) -> list[Problem]:
+    """All problems, those of the files that the configuration names among them."""
+    from authproxy.config.lint import lint_config
+    from authproxy.config.load import find_config, load
+    from authproxy.policy.lint import lint
+    from authproxy.runtime import upstream_settings, verification
+    from authproxy.server.tls import listener_context
+
+    try:
+        loaded = load(find_config(config, os.environ))
+    except ConfigError as error:
+        return list(error.problems)
+    problems = list(loaded.problems)
+    if loaded.config is not None and not any(p.severity == "error" for p in problems):
+        attempts: list[Callable[[], object]] = [
+            partial(verification, loaded, os.environ),
+            partial(upstream_settings, loaded),
+        ]
+        for index, listener in enumerate(loaded.config.listeners):
+            if listener.tls is not None:
+                attempts.append(partial(listener_context, loaded, index, listener.tls))
+        problems += _refused(attempts)
+    problems += [*lint_config(loaded), *lint(loaded.policies)]
+    return problems
+
+
+def _refused(attempts: Sequence[Callable[[], object]]) -> list[Problem]:
+    """What stands in the way of each, tried one by one."""
+    problems: list[Problem] = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
+def _text(problems: Sequence[Problem]) -> str:
+    return "".join(f"{problem}\n" for problem in problems)
+
+
+def _json(problems: Sequence[Problem]) -> str:
+    keys = ("file", "line", "column", "severity", "code", "text", "remedy")
+    return json.dumps([{key: getattr(p, key) for key in keys} for p in problems], indent=2) + "\n"
+
+
+def _github(problems: Sequence[Problem]) -> str:
+    """GitHub's workflow commands; `%`, line ends, and in properties `:` and `,` are escaped."""
+
+    def data(text: str) -> str:
+        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    def prop(text: str) -> str:
+        return data(text).replace(":", "%3A").replace(",", "%2C")
+
+    return "".join(
+        f"::{p.severity} file={prop(p.file)},line={p.line},col={p.column},title={prop(p.code)}::{data(f'{p.text} — {p.remedy}')}\n"
+        for p in problems
+    )
+
+
+def _sarif(problems: Sequence[Problem]) -> str:
+    from authproxy import __version__
+
+    def result(p: Problem) -> dict[str, Any]:
+        region = {"startLine": p.line, "startColumn": p.column}
+        place = {"artifactLocation": {"uri": Path(p.file).as_posix()}, "region": region}
+        return {
+            "ruleId": p.code,
+            "level": p.severity,
+            "message": {"text": f"{p.text} — {p.remedy}"},
+            "locations": [{"physicalLocation": place}],
+        }
+
+    rules = [{"id": code} for code in dict.fromkeys(p.code for p in problems)]
+    driver = {"name": "authproxy", "version": __version__, "rules": rules}
+    run = {"tool": {"driver": driver}, "results": [result(p) for p in problems]}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+_WRITERS = {Format.text: _text, Format.json: _json, Format.github: _github, Format.sarif: _sarif}

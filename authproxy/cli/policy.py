@@ -1,0 +1,183 @@
+"""`authproxy policy`: explain a decision, run the policies' own tests, print the schema. No server is needed.
+
+All of it asks the decision function that the server asks.
+"""
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from authproxy.cli.options import ConfigOption, load_config
+
+app = typer.Typer(name="policy", help="Explain, test and describe policies.", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """How an explanation is written."""
+
+    text = "text"
+    json = "json"
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files and of the configuration.
+
+    Example: authproxy policy schema > authproxy.schema.json
+    """
+    from authproxy.config.schema import Config
+    from authproxy.policy.document import PolicyDocument
+
+    policy = PolicyDocument.model_json_schema()
+    policy["$defs"]["Configuration"] = _inlined(Config.model_json_schema(), policy["$defs"])
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "authproxy policy file",
+    }
+    print(json.dumps({**policy, **document}, indent=2))
+
+
+def _inlined(other: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    definitions.update(other.pop("$defs", {}))
+    return other
+
+
+@app.command()
+def test(config: ConfigOption = None) -> None:
+    """Run the `tests:` of all policy files.
+
+    Example: authproxy policy test --config authproxy.yaml
+    """
+    from authproxy.policy.cases import collect_cases, run_case
+
+    loaded = load_config(config)
+    loaded.usable()
+    cases = collect_cases(loaded.policy_files)
+    failed = 0
+    for case in cases:
+        result = run_case(loaded.policies.table, case, time.time())
+        if not result.failures:
+            continue
+        failed += 1
+        line, column = case.source.place(case.path)
+        print(f"{case.source.file}:{line}:{column}: FAILED {case.wanted.request}")
+        for failure in result.failures:
+            print(f"    {failure}")
+        for step in result.trace.steps:
+            print(f"    {step.place} {step.text}: {_outcome(step)}")
+    print(
+        f"{len(cases) - failed} passed, {failed} failed"
+        if cases
+        else "no tests: add `tests:` to a policy file"
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _outcome(step: Any) -> str:
+    if step.outcome.error:
+        return f"error ({step.outcome.error.splitlines()[0]})"
+    return "holds" if step.outcome.holds else "does not hold"
+
+
+@app.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="The request's method.")],
+    url: Annotated[str, typer.Argument(help="The request's URL: https://host/path")],
+    token: Annotated[str | None, typer.Option("--token", help="A token to present.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Instead of a token: who it is.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A group of the subject; repeatable.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="A scope of the subject; repeatable.")
+    ] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option("--claim", metavar="NAME=JSON", help="A claim; repeatable.")
+    ] = None,
+    authenticator: Annotated[
+        str | None, typer.Option("--authenticator", help="Who verified the subject.")
+    ] = None,
+    client: Annotated[
+        str, typer.Option("--client", metavar="IP", help="The client's address.")
+    ] = "127.0.0.1",
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="'N: v'", help="A request header; repeatable."),
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option("--expect", metavar="V", help="Exit 1 unless the verdict is this.")
+    ] = None,
+    format: Annotated[
+        Format, typer.Option("--format", help="text for people, json for programs.")
+    ] = Format.text,
+    config: ConfigOption = None,
+) -> None:
+    """Say what the proxy would do with a request, and why.
+
+    Example: authproxy policy explain GET https://app.example/orders/1 --subject alice --group eng
+    """
+    from authproxy.cli.explanation import Asked, explain_request, render_text
+    from authproxy.model.errors import REFUSALS
+    from authproxy.runtime import verification
+
+    if expect is not None and expect != "allow" and expect not in REFUSALS:
+        raise typer.BadParameter(
+            f"{expect} is no verdict: allow, or a code such as forbidden", param_hint="--expect"
+        )
+    if token is not None and (subject or group or scope or claim or authenticator):
+        raise typer.BadParameter(
+            "give a token, or describe an identity, not both", param_hint="--token"
+        )
+    if subject is None and (group or scope or claim or authenticator):
+        raise typer.BadParameter("an identity needs --subject", param_hint="--subject")
+    asked = Asked(
+        method=method,
+        url=url,
+        token=token,
+        subject=subject,
+        groups=tuple(group or ()),
+        scopes=tuple(scope or ()),
+        claims=dict(_claim(text) for text in claim or ()),
+        authenticator=authenticator,
+        client=client,
+        headers=tuple(_header(text) for text in header or ()),
+    )
+    decides = verification(load_config(config), os.environ)
+    try:
+        explanation = explain_request(decides, asked, time.time())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if format is Format.json:
+        print(json.dumps(explanation, indent=2, ensure_ascii=False))
+    else:
+        print(render_text(explanation))
+    if expect is not None and explanation["verdict"] != expect:
+        print(f"expected {expect}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    try:
+        if separator and name:
+            return name, json.loads(value)
+    except ValueError:
+        pass
+    raise typer.BadParameter(
+        f"{text[:80]!r} is no NAME=JSON; text needs quotes: 'tenant=\"acme\"'", param_hint="--claim"
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip():
+        raise typer.BadParameter(f"{text[:80]!r} is no 'Name: value'", param_hint="--header")
+    return name.strip(), value.strip()

@@ -1,0 +1,65 @@
+"""What the configuration allows but probably does not mean: warnings about what nobody uses and files others can read."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+from authproxy.config.load import Loaded
+from authproxy.config.schema import Config
+from authproxy.model.errors import Problem
+from authproxy.model.source import Path
+
+OTHERS = stat.S_IRWXG & ~stat.S_IXGRP | stat.S_IRWXO
+
+
+def lint_config(loaded: Loaded) -> Iterator[Problem]:
+    """The warnings about the configuration, in no particular order."""
+    if loaded.config is None:
+        return
+    yield from _unused(loaded, loaded.config)
+    for path, name in _private_files(loaded.config):
+        yield from _readable(loaded, path, loaded.folder / name)
+
+
+def _unused(loaded: Loaded, config: Config) -> Iterator[Problem]:
+    routes = loaded.policies.table.routes
+    upstreams = {route.upstream for route in routes}
+    authenticators = {name for route in routes for name in route.authenticators}
+    for section, names, used in (
+        ("upstreams", config.upstreams, upstreams),
+        ("authenticators", config.authenticators, authenticators),
+    ):
+        for name in names:
+            if name not in used:
+                kind = section.removesuffix("s")
+                text, remedy = f"no route uses the {kind} `{name}`", "use it, or remove it"
+                yield loaded.source.problem(
+                    (section, name), f"unused-{kind}", text, remedy, severity="warning", key=True
+                )
+
+
+def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
+    for index, listener in enumerate(config.listeners):
+        for at, pair in enumerate(listener.tls.certificates if listener.tls else ()):
+            yield ("listeners", index, "tls", "certificates", at, "private_key"), pair.private_key
+    for name, settings in config.authenticators.items():
+        if settings.issue_with is not None:
+            yield ("authenticators", name, "issue_with", "file"), settings.issue_with.file
+        if settings.keys.secret is not None and settings.keys.secret.file is not None:
+            yield ("authenticators", name, "keys", "secret", "file"), settings.keys.secret.file
+    for name, upstream in config.upstreams.items():
+        if upstream.tls is not None and upstream.tls.private_key is not None:
+            yield ("upstreams", name, "tls", "private_key"), upstream.tls.private_key
+
+
+def _readable(loaded: Loaded, path: Path, file: FilePath) -> Iterator[Problem]:
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return  # whoever opens it says so
+    if mode & OTHERS:
+        text, remedy = (
+            f"others can read {file.name} (mode {mode & 0o777:o})",
+            f"chmod 600 {file.name}",
+        )
+        yield loaded.source.problem(path, "key-file-mode", text, remedy, severity="warning")

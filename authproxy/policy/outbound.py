@@ -1,0 +1,106 @@
+"""The head that the backend gets: what the client sent and may pass, then what only we say.
+
+Everything is removed before anything is set, so no spelling of a client's header survives beside ours, and
+`Connection: X-Forwarded-User` removes nothing of ours (CVE-2025-48865, CVE-2022-31813).
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from authproxy.model.address import Address
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange, HeaderLine
+from authproxy.model.headers import fold, without_cookies
+from authproxy.model.target import strip_prefix
+from authproxy.policy.table import Route
+
+VIA = b"Via: 1.1 authproxy\r\n"
+_PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(range(0x80, 0x100)) | {0x09}
+
+
+class Outbound:
+    """Makes the heads of one route; compiled when the configuration is.
+
+    `host` is what the backend is told of the host: None passes the client's own. `credential_headers` (folded) and
+    `credential_cookies` are what the route's authenticators read; they stay here unless the route says otherwise.
+    """
+
+    __slots__ = ("_cookies", "_drop", "_drops_authorization", "_host", "_route")
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        host: bytes | None,
+        session_cookie: str,
+        credential_headers: Iterable[str] = (),
+        credential_cookies: Iterable[str] = (),
+    ) -> None:
+        kept = route.forward_authorization
+        slots = frozenset() if kept else frozenset(fold(name).encode() for name in credential_headers)
+        cookies = () if kept else credential_cookies
+        self._route = route
+        self._host = host
+        self._drop = (slots - {b"authorization"}) | route.remove_headers
+        self._drops_authorization = b"authorization" in slots | route.remove_headers
+        self._cookies = frozenset(name.encode() for name in (session_cookie, *cookies))
+
+    def lines(self, exchange: Exchange) -> list[HeaderLine]:
+        """The client's fields that pass, in their order, without what this route keeps back."""
+        lines = exchange.lines
+        if self._drop:
+            lines = [line for line in lines if fold(line[0].decode("latin-1")).encode() not in self._drop]
+        if exchange.cookies and b"cookie" not in self._drop:
+            kept = [without_cookies(value, self._cookies) for value in exchange.cookies]
+            lines = [*lines, *((b"Cookie", value) for value in kept if value)]
+        if exchange.authorization is not None and not self._drops_authorization:
+            lines = [*lines, (b"Authorization", exchange.authorization)]
+        return lines
+
+    def head(self, exchange: Exchange, *, websocket: bool = False) -> bytes:
+        """The whole head, from the request line to the empty line.
+
+        Raises:
+            Refusal: `forbidden` with reason `identity_too_large`.
+        """
+        assert exchange.target is not None
+        route, target = self._route, exchange.target
+        path = strip_prefix(target, route.strip_prefix) if route.strip_prefix else target.raw
+        host = self._host or exchange.host_field.encode()
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (exchange.method.encode(), path.encode(), host)]
+        parts += [b"%b: %b\r\n" % line for line in self.lines(exchange)]
+        if exchange.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif exchange.content_length is not None:
+            parts.append(b"Content-Length: %d\r\n" % exchange.content_length)
+        if websocket:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        parts.append(_forwarded(exchange.chain, exchange.scheme, exchange.host_field))
+        trace = f"X-Request-Id: {exchange.request_id}\r\ntraceparent: {exchange.traceparent}\r\n"
+        parts.append(trace.encode())
+        if exchange.tracestate:
+            parts.append(f"tracestate: {exchange.tracestate}\r\n".encode())
+        if exchange.identity is not None:
+            if exchange.identity.header_block is None:
+                raise Refusal("forbidden", "identity_too_large")
+            parts.append(exchange.identity.header_block)
+        for name, expression in route.set_headers:
+            value = expression.text(exchange)
+            encoded = value.encode() if value is not None else b""
+            # A value from a claim must not end the field it is in.
+            if encoded and _PRINTABLE.issuperset(encoded):
+                parts.append(b"%b: %b\r\n" % (name, encoded))
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _forwarded(chain: tuple[Address, ...], scheme: str, host: str) -> bytes:
+    """X-Forwarded-For, -Proto, -Host, Forwarded (RFC 7239) and Via (RFC 9110 section 7.6.3)."""
+    addresses = [str(address) for address in chain]
+    nodes = [f'for="[{a}]"' if ":" in a else f"for={a}" for a in addresses]
+    nodes[-1] += f';host="{host}";proto={scheme}'
+    return (
+        f"X-Forwarded-For: {', '.join(addresses)}\r\nX-Forwarded-Proto: {scheme}\r\n"
+        f"X-Forwarded-Host: {host}\r\nForwarded: {', '.join(nodes)}\r\n"
+    ).encode() + VIA

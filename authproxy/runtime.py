@@ -1,0 +1,296 @@
+"""From a configuration to engines: one frozen bundle that serves every request which begins with it.
+
+All that can fail about files, keys and names fails here, as problems with their places. A reload builds a new bundle
+and swaps it whole; nothing is invalidated in place.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from authproxy.authn.authentication import Authentication
+from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.cache import IdentityCache
+from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
+from authproxy.config.load import Loaded
+from authproxy.config.schema import Config, JwtAuthenticator, Upstream
+from authproxy.config.secrets import SecretError, read_secret
+from authproxy.model.address import Networks
+from authproxy.model.errors import ConfigError, Problem
+from authproxy.model.exchange import Exchange
+from authproxy.model.headers import HeaderRules, IdentityProfile
+from authproxy.model.identity import Identity
+from authproxy.model.rate import parse_rate
+from authproxy.model.source import Path as SourcePath
+from authproxy.policy.outbound import Outbound
+from authproxy.policy.table import Route, RouteLimit, Table
+from authproxy.rate_limits.limiter import Limiter
+from authproxy.rate_limits.step import Step
+from authproxy.state.opening import open_store
+from authproxy.state.store import Store
+from authproxy.telemetry.access_log import AccessLog
+from authproxy.upstream.connection import Timeouts
+from authproxy.upstream.dial import tls_context
+from authproxy.upstream.pool import Pool, Server
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RouteEngine:
+    """What serves one route."""
+
+    route: Route
+    authentication: Authentication | None
+    address_step: Step
+    identity_step: Step
+    outbound: Outbound
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runtime:
+    """Everything that requests are served with. Frozen; pools and store are opened by the worker that uses it."""
+
+    config: Config
+    table: Table
+    engines: Mapping[Route, RouteEngine]
+    header_rules: HeaderRules
+    profile: IdentityProfile
+    trusted: Networks
+    global_step: Step
+    failures: Step
+    limiter: Limiter
+    store: Store
+    access_log: AccessLog
+    upstreams: Mapping[str, "UpstreamSettings"]
+    session_cookie: bytes = b""
+    pools: dict[str, Pool] = field(default_factory=dict)
+    cache: IdentityCache = field(default_factory=IdentityCache)
+
+    def idle_timeout(self, exchange: Exchange) -> float:
+        """How long a body of this exchange may be silent, in seconds."""
+        return self.upstreams[exchange.route.upstream].timeouts.idle
+
+    def open_pools(self) -> None:
+        """Make the upstreams' pools; they belong to the running loop."""
+        for name, settings in self.upstreams.items():
+            self.pools[name] = Pool(
+                settings.servers, settings.timeouts, settings.tls, settings.server_name
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """An upstream with its files read."""
+
+    servers: tuple[Server, ...]
+    timeouts: Timeouts
+    tls: ssl.SSLContext | None
+    server_name: str | None
+
+
+@dataclass(slots=True)
+class Verification:
+    """What decides without a server: the table, and who verifies credentials. `explain` and `token` use only this."""
+
+    config: Config
+    table: Table
+    verifiers: dict[str, JwtVerifier]
+    header_rules: HeaderRules
+    profile: IdentityProfile
+    cache: IdentityCache
+
+    def authentication(self, route: Route) -> Authentication | None:
+        """Who the route asks for an identity; None where it asks nobody."""
+        if not route.authenticators:
+            return None
+        return Authentication([self.verifiers[name] for name in route.authenticators], self.cache)
+
+    def rendered(self, identity: Identity) -> Identity:
+        """The identity with its headers for the backend."""
+        return replace(identity, header_block=self.profile.render(identity))
+
+    def outbound(self, route: Route) -> Outbound:
+        """What makes the heads of this route."""
+        settings = self.config.upstreams[route.upstream]
+        authentication = self.authentication(route)
+        return Outbound(
+            route,
+            host=_host(settings),
+            session_cookie=self.config.session.cookie,
+            credential_headers=[h.decode() for h in authentication.credential_headers]
+            if authentication
+            else (),
+            credential_cookies=authentication.credential_cookies if authentication else (),
+        )
+
+
+def _host(settings: Upstream) -> bytes | None:
+    if settings.host == "client":
+        return None
+    return (
+        Server.parse(settings.servers[0]).authority
+        if settings.host == "upstream"
+        else settings.host.encode()
+    )
+
+
+def verification(loaded: Loaded, environ: Mapping[str, str]) -> Verification:
+    """Read the keys and compile what decides.
+
+    Raises:
+        ConfigError: the configuration has errors, or a key file cannot be used.
+    """
+    config = loaded.usable()
+    problems: list[Problem] = []
+    profile = IdentityProfile(config.identity.profile)
+    verifiers = {}
+    for name, settings in config.authenticators.items():
+        keys = _keys(loaded, name, settings, environ, problems)
+        if keys is not None:
+            verifiers[name] = JwtVerifier(
+                name, settings, keys, config.bounds.token_bytes, profile.render
+            )
+    if problems:
+        raise ConfigError(problems)
+    rules = HeaderRules(config.identity.strip)
+    return Verification(config, loaded.policies.table, verifiers, rules, profile, IdentityCache())
+
+
+def _keys(
+    loaded: Loaded,
+    name: str,
+    settings: JwtAuthenticator,
+    environ: Mapping[str, str],
+    problems: list[Problem],
+) -> KeySet | None:
+    path: SourcePath = ("authenticators", name, "keys")
+    try:
+        if settings.keys.secret is not None:
+            path = (*path, "secret")
+            return secret_key_set(
+                read_secret(settings.keys.secret, loaded.folder, environ), settings.algorithms
+            )
+        path = (*path, "file")
+        return load_key_set(
+            (loaded.folder / (settings.keys.file or "")).read_bytes(), settings.algorithms
+        )
+    except KeyProblem as error:
+        problems.append(
+            loaded.source.problem(path, "bad-keys", f"`{name}`: {error.text}", error.remedy)
+        )
+    except SecretError as error:
+        problems.append(
+            loaded.source.problem(
+                path, "bad-secret", f"`{name}`: {error}", "provide it, then try again"
+            )
+        )
+    except OSError as error:
+        text = f"`{name}`: {settings.keys.file} cannot be read: {(error.strerror or str(error)).lower()}"
+        problems.append(loaded.source.problem(path, "unreadable", text, "check its path and mode"))
+    return None
+
+
+def upstream_settings(loaded: Loaded) -> dict[str, UpstreamSettings]:
+    """The upstreams with their certificates read.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    found: dict[str, UpstreamSettings] = {}
+    problems: list[Problem] = []
+    for name, settings in loaded.usable().upstreams.items():
+        servers = tuple(map(Server.parse, settings.servers))
+        tls = settings.tls
+        try:
+            needs_tls = any(server.scheme == "https" for server in servers)
+            files = [tls.ca, tls.certificate, tls.private_key] if tls else [None, None, None]
+            ca, certificate, key = (loaded.folder / f if f else None for f in files)
+            context = tls_context(ca, certificate, key) if needs_tls else None
+        except (OSError, ssl.SSLError, ValueError) as error:
+            text = f"`{name}`: its TLS files cannot be used: {error}"
+            problems.append(loaded.source.problem(("upstreams", name, "tls"), "bad-tls", text, "check the paths and that key and certificate belong together"))  # fmt: skip
+            continue
+        times = settings.timeouts
+        timeouts = Timeouts(times.connect, times.response, times.idle)
+        found[name] = UpstreamSettings(servers, timeouts, context, tls.server_name if tls else None)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def state_url(config: Config, environ: Mapping[str, str]) -> str:
+    """Where the state lives: as configured, else LMDB in `$STATE_DIRECTORY`, else in `state/` beside the file."""
+    return config.state.url or f"lmdb:{environ.get('STATE_DIRECTORY', 'state').split(':')[0]}"
+
+
+def compile_runtime(loaded: Loaded, environ: Mapping[str, str]) -> Runtime:
+    """Everything that requests are served with.
+
+    Raises:
+        ConfigError: something of the configuration, or a file that it names, cannot be used.
+    """
+    decides = verification(loaded, environ)
+    config = decides.config
+    upstreams = upstream_settings(loaded)
+    store = open_store(state_url(config, environ), loaded.folder)
+    engines = {
+        route: RouteEngine(
+            route,
+            decides.authentication(route),
+            Step(route.address_limits, route.name),
+            Step(route.identity_limits, route.name),
+            decides.outbound(route),
+            route.upstream,
+        )
+        for route in decides.table.routes
+    }
+    return Runtime(
+        config=config,
+        table=decides.table,
+        engines=engines,
+        header_rules=decides.header_rules,
+        profile=decides.profile,
+        trusted=Networks(config.trusted_networks),
+        global_step=_global_step(config),
+        failures=_failures_step(config),
+        limiter=Limiter(store, allow=config.state.on_failure == "allow_limits"),
+        store=store,
+        access_log=_access_log(loaded),
+        upstreams=upstreams,
+        session_cookie=config.session.cookie.encode(),
+        cache=decides.cache,
+    )
+
+
+def _global_step(config: Config) -> Step:
+    names: list[str] = []
+    limits = []
+    for limit in config.rate_limits:
+        name = limit.name or next(
+            n for n in ("address", *(f"address-{i}" for i in range(2, 99))) if n not in names
+        )
+        names.append(name)
+        limits.append(
+            RouteLimit(
+                name, limit.rate, "address", "", limit.strategy, limit.cost, limit.mode == "shadow"
+            )
+        )
+    return Step(limits, "")
+
+
+def _failures_step(config: Config) -> Step:
+    rate = parse_rate(config.failed_authentications)
+    return Step([RouteLimit("failed-authentications", rate, "address")], "failed")
+
+
+def _access_log(loaded: Loaded) -> AccessLog:
+    settings = loaded.usable().logging.access
+    path = settings.path if settings.path == "-" else str(loaded.folder / settings.path)
+    try:
+        return AccessLog(path, settings.format)
+    except OSError as error:
+        text = f"the access log {path} cannot be opened: {(error.strerror or str(error)).lower()}"
+        where: SourcePath = ("logging", "access", "path")
+        raise ConfigError(
+            [loaded.source.problem(where, "unwritable", text, "check its path and mode")]
+        ) from None

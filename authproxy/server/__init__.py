@@ -1,0 +1,1 @@
+"""The process around the chain: TLS, sockets, signals, and the worker that serves."""

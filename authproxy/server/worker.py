@@ -1,0 +1,198 @@
+"""A worker: opens what it serves with, serves until it is told to stop, drains, and ends.
+
+Everything periodic is one timer: connection clocks, log flushes, the store's sweep.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from authproxy.runtime import Runtime
+from authproxy.server.sockets import BACKLOG
+from authproxy.state.store import StateUnavailable
+from authproxy.web.admin import admin_app
+from authproxy.web.chain import compose
+from authproxy.web.compat import Server
+from authproxy.web.envelope import refuse_unparsed
+from authproxy.web.tunnel import GOING_AWAY
+
+log = logging.getLogger(__name__)
+
+TICK = 0.2
+SWEEP_KEYS = 200
+WEBSOCKET_PATIENCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A bound socket, what it is called, and how TLS is spoken on it (None: not at all)."""
+
+    sock: socket.socket
+    name: str
+    tls: ssl.SSLContext | None
+
+
+class Worker:
+    """Serves the listeners with a runtime."""
+
+    def __init__(
+        self, runtime: Runtime, listening: Sequence[Listening], admin: socket.socket | None
+    ) -> None:
+        self._runtime = runtime
+        self._listening = listening
+        self._admin = admin
+        self._servers: list[Server] = []
+        self._acceptors: list[asyncio.Server] = []
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._unready: str | None = "starting"
+
+    async def run(self, announce: Callable[[], None]) -> None:
+        """Serve; `announce` is called once requests are taken. Ends after a signal and the drain that follows."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            log.warning,
+            "reloading is not part of this version: restart to apply changes",
+        )
+        self._open_store()
+        self._runtime.open_pools()
+        admin = await self._start_admin()
+        await self._start_listeners()
+        ticker = loop.create_task(self._tick())
+        self._unready = None
+        announce()
+        try:
+            await self._stopping.wait()
+            await self._drain()
+        finally:
+            ticker.cancel()
+            await self._close(admin)
+
+    def _open_store(self) -> None:
+        try:
+            self._runtime.store.open()
+        except StateUnavailable as error:
+            # Routes without limits of their own go on; the others answer 503 until the store is back.
+            log.warning("the state store cannot be opened: %s", error)
+
+    def _stop(self) -> None:
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def _start_admin(self) -> web.AppRunner | None:
+        if self._admin is None:
+            return None
+        runner = web.AppRunner(
+            admin_app(lambda: self._unready), access_log=None, handle_signals=False
+        )
+        await runner.setup()
+        await web.SockSite(runner, self._admin).start()
+        return runner
+
+    async def _start_listeners(self) -> None:
+        loop = asyncio.get_running_loop()
+        handler, bounds = compose(), self._runtime.config.bounds
+        for listening in self._listening:
+            server = Server(
+                handler,
+                refuse_unparsed,
+                bounds,
+                name=listening.name,
+                tls=listening.tls is not None,
+                runtime=self._runtime,
+            )
+            self._servers.append(server)
+            handshake = (bounds.handshake or None) if listening.tls else None
+            self._acceptors.append(
+                await loop.create_server(
+                    server,
+                    sock=listening.sock,
+                    ssl=listening.tls,
+                    backlog=BACKLOG,
+                    ssl_handshake_timeout=handshake,
+                )
+            )
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                self._runtime.access_log.flush()
+                for server in self._servers:
+                    server.sweep(loop.time())
+                self._runtime.store.sweep(time.time(), SWEEP_KEYS)
+            except StateUnavailable:
+                continue
+            except Exception:
+                log.exception("a periodic task failed")
+
+    async def _drain(self) -> None:
+        """Stop taking connections, let what is under way finish for `bounds.drain`, then end it."""
+        bounds = self._runtime.config.bounds
+        self._unready = "draining"
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(bounds.drain_delay):
+                await self._at_once.wait()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for server in self._servers:
+            server.draining = True
+            for tunnel in list(server.tunnels):
+                tunnel.end(GOING_AWAY)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + bounds.drain
+        while loop.time() < end and not self._at_once.is_set():
+            if not sum(server.close_idle() for server in self._servers):
+                break
+            await asyncio.sleep(0.05)
+
+    async def _close(self, admin: web.AppRunner | None) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for server in self._servers:
+            for connection in server.connections:
+                connection.force_close()
+        for pool in self._runtime.pools.values():
+            await pool.close()
+        if admin is not None:
+            await admin.cleanup()
+        await asyncio.sleep(0)
+        self._runtime.access_log.close()
+        self._runtime.store.close()
+
+
+def run_worker(
+    runtime: Runtime,
+    listening: Sequence[Listening],
+    admin: socket.socket | None,
+    announce: Callable[[], None],
+) -> None:
+    """Run a worker on the best loop there is (uvloop) until it has drained."""
+
+    async def main() -> None:
+        await Worker(runtime, listening, admin).run(announce)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        log.warning("uvloop is not installed; the slower asyncio loop is used")
+        return None
+    return uvloop.new_event_loop

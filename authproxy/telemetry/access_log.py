@@ -1,0 +1,149 @@
+"""The access log: one line a request, made in one go, written in batches.
+
+A line never holds a token, a cookie, a query or an unescaped control byte. A disk that is full loses lines and counts
+them; it never fails a request.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import BinaryIO
+
+import orjson
+
+from authproxy.model.exchange import Exchange
+
+BATCH_BYTES = 64 << 10
+
+# What JSON leaves as it is and terminals, log shippers or line splitters do not: DEL, C1, U+2028, U+2029.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]|[\ud800-\udfff]")
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+@lru_cache(maxsize=4)
+def _common_second(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
+
+
+def json_line(x: Exchange, seconds: float) -> bytes:
+    """The line of contract section 7, with its newline; `seconds` is how long the request took."""
+    route, identity = x.route, x.identity
+    record = {
+        "time": f"{_second(int(x.now))}.{int(x.now % 1 * 1000):03d}Z",
+        "request_id": x.request_id,
+        "client": str(x.client),
+        "method": x.method,
+        "host": x.host,
+        "path": x.path,
+        "status": x.status,
+        "bytes_in": x.bytes_in,
+        "bytes_out": x.bytes_out,
+        "seconds": round(seconds, 6),
+        "route": route.name if route is not None else None,
+        "upstream": route.upstream if route is not None else None,
+        "subject": identity.subject if identity is not None else None,
+        "authenticator": identity.authenticator if identity is not None else None,
+        "decision": "allow" if x.admitted else "refuse",
+        "code": x.code or None,
+        "reason": x.reason or None,
+        "shadow": x.shadow or None,
+    }
+    line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return _escaped(line)
+
+
+def _escaped(line: bytes) -> bytes:
+    return _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", line.decode()).encode()
+
+
+def combined_line(x: Exchange, _seconds: float) -> bytes:
+    """The Apache combined format; the path is decoded and without its query, referer and agent are what came."""
+    when = _common_second(int(x.now))
+    user = _quoted(x.identity.subject) if x.identity is not None else "-"
+    request = _quoted(f"{x.method or '-'} {x.path or '-'} HTTP/{x.http_version}")
+    agent = _quoted(x.headers.get("user-agent", "-"))
+    # The referer is another site's URL, query and all: only where it came from is kept.
+    referer = _quoted(x.headers.get("referer", "-").partition("?")[0])
+    return (
+        f'{x.client} - {user.replace(" ", "_")} [{when}] "{request}" {x.status} {x.bytes_out} "{referer}" "{agent}"\n'
+    ).encode()
+
+
+def _quoted(text: str) -> str:
+    return re.sub(
+        '[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\ud800-\udfff]',
+        lambda m: "\\" + m[0] if m[0] in '"\\' else f"\\u{ord(m[0]):04x}",
+        text,
+    )
+
+
+FORMATS: dict[str, Callable[[Exchange, float], bytes]] = {
+    "json": json_line,
+    "combined": combined_line,
+}
+
+
+class AccessLog:
+    """Collects lines and writes them when they are many or `flush()` is called (a timer does, several times a second)."""
+
+    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "lost")
+
+    def __init__(self, path: str, line_format: str) -> None:
+        self._path = path
+        self._format = FORMATS.get(line_format)
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self.lost = 0
+        self._file: BinaryIO | None = None
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the file again by its name, as after a rotation.
+
+        Raises:
+            OSError: it cannot be opened for appending.
+        """
+        self.close()
+        if self._format is None:
+            return
+        self._file = sys.stdout.buffer if self._path == "-" else open(self._path, "ab", buffering=0)  # noqa: SIM115, PTH123  # kept open for the life of the log
+
+    def write(self, exchange: Exchange, seconds: float) -> None:
+        """Note one request."""
+        if self._format is None:
+            return
+        try:
+            line = self._format(exchange, seconds)
+        except Exception:  # whatever a line trips over must not fail the request
+            self.lost += 1
+            return
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes > BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if not self._lines or self._file is None:
+            return
+        lines, self._lines, self._bytes = self._lines, [], 0
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except (OSError, ValueError):
+            self.lost += len(lines)
+
+    def close(self) -> None:
+        """Write the rest and let go of the file."""
+        self.flush()
+        if self._file is not None and self._path != "-":
+            self._file.close()
+        self._file = None

@@ -1,0 +1,155 @@
+"""Answers to the client: a head and its body in one write, and refusals as problem+json or as a page.
+
+Nothing of the request is ever quoted back (CVE-2022-29266 leaked a secret so); what the caller may know is in
+`model.errors.REFUSALS`.
+"""
+
+import html
+import json
+from functools import lru_cache
+from http import HTTPStatus
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+from authproxy.rate_limits.step import limit_headers
+from authproxy.web.compat import ClientConnection, Request
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+:root{{color-scheme:light dark}}
+body{{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;place-items:center;
+background:light-dark(#f6f7f9,#14171c);color:light-dark(#1c2128,#e6e9ee)}}
+main{{max-width:30rem;margin:1.5rem;padding:2rem 2.25rem;border-radius:12px;
+background:light-dark(#fff,#1d2128);border:1px solid light-dark(#dfe3e8,#2e343d)}}
+p.status{{margin:0;font-size:.875rem;font-weight:600;letter-spacing:.04em;color:light-dark(#57606a,#9aa4b2)}}
+h1{{font-size:1.375rem;line-height:1.3;margin:.25rem 0 1rem}}
+dl{{margin:1.5rem 0 0;font-size:.8125rem;color:light-dark(#57606a,#9aa4b2)}}
+dt{{display:inline}}dd{{display:inline;margin:0;font-family:ui-monospace,monospace;overflow-wrap:anywhere}}
+</style></head><body><main>
+<p class="status">{status} {phrase}</p><h1>{title}</h1>
+<p>{advice}</p>
+<dl><dt>Request</dt> <dd>{request_id}</dd></dl>
+</main></body></html>
+"""
+ADVICE = {
+    401: "Sign in, or send a valid access token with the request.",
+    403: "You are known here, but this is not open to you. Ask whoever runs the service for access.",
+    404: "Check the address. If it is right, the service may not be published here.",
+    429: "Wait a little, then try again.",
+    502: "The service is published here, but it did not answer properly. Try again, or tell whoever runs it.",
+    503: "Try again in a moment.",
+    504: "The service is published here, but it did not answer in time. Try again, or tell whoever runs it.",
+}
+PAGE_HEADERS = (
+    b"Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+    b"frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+)
+
+
+class Answer(web.StreamResponse):
+    """An answer that is already on its way: aiohttp has nothing left to prepare or to end."""
+
+    def __init__(
+        self, status: int, *, keep_alive: bool
+    ) -> None:  # the base class's work is what is saved here
+        self._state = {}
+        self._headers = CIMultiDict()
+        self._status = status
+        self._keep_alive = keep_alive
+        self._eof_sent = True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing: the head is written."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: the body is written."""
+
+
+def connection_of(request: Request) -> ClientConnection:
+    """The connection that the request came on."""
+    protocol = request.protocol
+    assert isinstance(protocol, ClientConnection)
+    return protocol
+
+
+def send(request: Request, data: bytes) -> None:
+    """Write to the client without waiting.
+
+    Raises:
+        ConnectionResetError: it is gone.
+    """
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client is gone")
+    transport.write(data)
+
+
+@lru_cache(maxsize=512)
+def status_line(status: int, reason: bytes) -> bytes:
+    """The first line of an answer."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+def phrase(status: int) -> str:
+    """The standard reason phrase."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+def refuse(request: Request, refusal: Refusal) -> Answer:
+    """Write the refusal; the connection is kept where the request has been read to its end."""
+    exchange = request.exchange
+    exchange.code, exchange.status = refusal.code, refusal.status
+    exchange.reason = refusal.reason or exchange.reason
+    keep = not (refusal.close or exchange.has_body or exchange.upgrade or request.head.should_close)
+    page = wants_page(exchange)
+    body = _page(exchange, refusal) if page else _problem(exchange, refusal)
+    lines = [
+        status_line(refusal.status, phrase(refusal.status).encode()),
+        PAGE_HEADERS if page else b"Content-Type: application/problem+json\r\n",
+        b"Cache-Control: no-store\r\nContent-Length: %d\r\n" % len(body),
+        f"X-Request-Id: {exchange.request_id}\r\n".encode(),
+        *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
+        b"\r\n" if keep else b"Connection: close\r\n\r\n",
+    ]
+    if exchange.method != "HEAD":
+        lines.append(body)
+        exchange.bytes_out = len(body)
+    send(request, b"".join(lines))
+    return Answer(refusal.status, keep_alive=keep)
+
+
+def _problem(exchange: Exchange, refusal: Refusal) -> bytes:
+    # RFC 9457 section 3.1; the type is a name, there is nothing to fetch.
+    members = {
+        "type": f"urn:problem-type:authproxy:{refusal.code}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "code": refusal.code,
+        "request_id": exchange.request_id,
+    }
+    return json.dumps(members, separators=(",", ":")).encode()
+
+
+def _page(exchange: Exchange, refusal: Refusal) -> bytes:
+    return PAGE.format(
+        title=html.escape(refusal.title),
+        status=refusal.status,
+        phrase=phrase(refusal.status),
+        advice=ADVICE.get(refusal.status, "The request cannot be answered as it was sent."),
+        request_id=html.escape(exchange.request_id),
+    ).encode()
+
+
+def wants_page(exchange: Exchange) -> bool:
+    """Is a person navigating here, as the browser says (Fetch Metadata) or, from older ones, the Accept field does?"""
+    mode = exchange.headers.get("sec-fetch-mode")
+    if mode is not None:
+        return mode == "navigate"
+    return exchange.method in {"GET", "HEAD"} and "text/html" in exchange.headers.get("accept", "")

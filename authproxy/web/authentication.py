@@ -1,0 +1,38 @@
+"""Who is it? Asks the route's authenticators; a bad credential never falls through to the next or to anonymous."""
+
+from aiohttp import web
+
+from authproxy.model.errors import Refusal
+from authproxy.policy.decide import is_forwarded_preflight
+from authproxy.runtime import Runtime
+from authproxy.web.compat import Handler, Request
+
+
+async def authentication(request: Request, handler: Handler) -> web.StreamResponse:
+    """Find the identity, or refuse."""
+    exchange, runtime = request.exchange, request.server.runtime
+    engine = runtime.engines[exchange.route]
+    if engine.authentication is None or is_forwarded_preflight(engine.route, exchange):
+        return await handler(request)
+
+    def admit_unverified() -> None:
+        # Past the bound, what nobody has verified yet is not even looked at; cached identities pass.
+        runtime.limiter.look(runtime.failures, exchange)
+
+    try:
+        exchange.identity = await engine.authentication.authenticate(
+            request.headers, exchange.now, admit_unverified
+        )
+    except Refusal as refusal:
+        if refusal.code == "token_invalid":
+            _count_failure(runtime, request)
+        raise
+    return await handler(request)
+
+
+def _count_failure(runtime: Runtime, request: Request) -> None:
+    try:
+        runtime.limiter.take_always(runtime.failures, request.exchange)
+    except Refusal:
+        # This one was looked at and is answered as what it is; the next will not be.
+        return

@@ -1,0 +1,265 @@
+"""Every semi-public hook of aiohttp that we use, in one place, each with a contract test (tests/web/test_compat.py).
+
+A low-level server whose connections are ours: they know how long a head has been arriving, count what is unfinished,
+and answer what the parser refuses through the same envelope as everything else. No timer is made for a request;
+a sweep over all connections looks at the clocks.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import http_parser, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+
+from authproxy.config.schema import Bounds
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+
+# aiohttp's parser needs some number where the operator wants no bound.
+UNBOUNDED = 1 << 30
+# How long an answered connection goes on reading a body that nobody wants, so that the answer is not lost to a reset.
+LINGER = 2.0
+READ_BUFFER = 64 << 10
+NEVER = 1e9
+
+
+class Request(web.BaseRequest):
+    """A request with what is ours beside it: the Exchange, and the server whose runtime serves it."""
+
+    exchange: Exchange
+    server: "Server"
+
+    @property
+    def head(self) -> RawRequestMessage:
+        """What the parser made of the head; every layer that needs more than the exchange reads it here."""
+        return self._message
+
+
+Handler = Callable[[Request], Awaitable[web.StreamResponse]]
+RefuseUnparsed = Callable[[Request, Refusal], Awaitable[web.StreamResponse]]
+
+
+def require_c_parser() -> None:
+    """Refuse to start on aiohttp's pure-Python parser, which lets through what the C one refuses (facts 0.4).
+
+    Raises:
+        RuntimeError: the C extension is not in use.
+    """
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise RuntimeError("aiohttp runs without its C parser; install a wheel for this platform")
+
+
+class Server(web.Server):
+    """The server of one listener. `handle` answers what parses, `refuse_unparsed` what does not."""
+
+    def __init__(
+        self,
+        handle: Handler,
+        refuse_unparsed: RefuseUnparsed,
+        bounds: Bounds,
+        *,
+        name: str,
+        tls: bool,
+        runtime: Any,
+    ) -> None:
+        self.name = name
+        self.tls = tls
+        self.runtime = runtime  # swapped whole by a reload; a request keeps the one it began with
+        self.bounds = bounds
+        self.refuse_unparsed = refuse_unparsed
+        self.draining = False
+        self.tunnels: set[Any] = set()
+        self._options = {
+            "keepalive_timeout": NEVER,  # our sweep closes idle connections: one timer for all
+            "access_log": None,
+            "auto_decompress": False,
+            "lingering_time": LINGER,
+            "read_bufsize": READ_BUFFER,
+            "max_line_size": bounds.uri_bytes or UNBOUNDED,
+            # Never the same number: an error says only which bound was hit.
+            "max_field_size": (bounds.header_bytes or UNBOUNDED)
+            + (bounds.header_bytes == bounds.uri_bytes),
+            "max_headers": bounds.header_fields or UNBOUNDED,
+        }
+        super().__init__(handle, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
+
+    def __call__(self) -> "ClientConnection":
+        """A new connection; unlike aiohttp's own, an option it does not know is an error."""
+        return ClientConnection(self, loop=self._loop, **self._options)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> Request:
+        request = Request(message, payload, protocol, writer, task, self._loop)
+        request.server = self
+        return request
+
+    @property
+    def count(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def sweep(self, now: float) -> None:
+        """Look at every connection's clocks; `now` is the loop's time. Called several times a second."""
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection):
+                connection.look(now)
+
+    def close_idle(self) -> int:
+        """Close what waits for a next request; how many connections are still at work."""
+        busy = 0
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection) and connection.idle:
+                connection.force_close()
+            else:
+                busy += 1
+        return busy
+
+
+class ClientConnection(RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_head_bytes", "_head_since", "_idle_since", "_server", "_waits")
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._head_since = 0.0  # when the first byte of an unfinished head came; 0: none has
+        self._head_bytes = 0
+        self._idle_since = self._loop.time()
+        self._waits = False  # the sweep has seen it idle since `_idle_since`
+
+    @property
+    def idle(self) -> bool:
+        """Is no request under way, not even a part of one?"""
+        return self._waiting and not self._head_since
+
+    @property
+    def _waiting(self) -> bool:
+        # aiohttp holds an open future exactly while it waits for the next head.
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def write_paused(self) -> bool:
+        """Is more waiting to be sent than should be?"""
+        return self._paused
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was written.
+
+        Raises:
+            ConnectionError: it went away.
+        """
+        await self._drain_helper()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        most = self._server.bounds.connections
+        if (most and self._server.count > most) or self._server.draining:
+            self._refuse(Refusal("draining" if self._server.draining else "overloaded", close=True))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; note when a head begins and how much of it there is while it is unfinished."""
+        super().data_received(data)
+        if self._messages:
+            self._tell_reader()
+            self._head_since, self._head_bytes = 0.0, 0
+        elif data and self._waiting:
+            if not self._head_since:
+                self._head_since = self._loop.time()
+            self._head_bytes += len(data)
+            bounds = self._server.bounds
+            if (
+                bounds.header_bytes
+                and self._head_bytes > bounds.header_bytes + (bounds.uri_bytes or 0) + 1024
+            ):
+                self._refuse(Refusal("headers_too_large", close=True))
+
+    def _tell_reader(self) -> None:
+        """Where the parser gave up in the middle of a body, end the body: aiohttp leaves its reader waiting."""
+        request = self._current_request
+        if (
+            request is not None
+            and isinstance(self._messages[-1][0], _ErrInfo)
+            and not request.content.is_eof()
+        ):
+            request.content.set_exception(web.RequestPayloadError("body"))
+
+    def look(self, now: float) -> None:
+        """Close what has been idle, refuse what has been sending its head, for too long."""
+        if not self._waiting:
+            self._waits = False
+            return
+        bounds = self._server.bounds
+        if self._head_since:
+            if bounds.header_timeout and now - self._head_since > bounds.header_timeout:
+                self._refuse(Refusal("request_timeout", close=True))
+        elif not self._waits:
+            self._waits, self._idle_since = True, now
+        else:
+            # A connection that never sent a byte is given as long as a head may take.
+            most = bounds.keepalive if self._request_count else bounds.header_timeout
+            if most and now - self._idle_since > most:
+                self.force_close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer with a refusal as if the parser had refused, and take nothing more in."""
+        self._head_since = 0.0
+        self._messages.append((_error_info(refusal), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _make_error_handler(
+        self, err_info: Any
+    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        """Say to aiohttp who answers what its parser refused: the envelope does."""
+        refusal = _refusal_of(err_info.exc, self.max_line_size)
+
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            assert isinstance(request, Request)
+            return await self._server.refuse_unparsed(request, refusal)
+
+        return handler
+
+    def handle_error(
+        self, *_: Any, exc: BaseException | None = None, **__: Any
+    ) -> web.StreamResponse:
+        """Nothing gets here, as the envelope answers everything; close rather than let aiohttp write a page."""
+        raise ConnectionError("not answered by the envelope") from exc
+
+
+class _Refused(BadHttpMessage):
+    """Carries a refusal of ours where aiohttp expects a parser's error."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def _error_info(refusal: Refusal) -> Any:
+    return _ErrInfo(status=refusal.status, exc=_Refused(refusal), message=refusal.code)
+
+
+def _refusal_of(error: BaseException, line_most: int) -> Refusal:
+    if isinstance(error, _Refused):
+        return error.refusal
+    if isinstance(error, LineTooLong):
+        # aiohttp tells a long target from a long field by the bound that was hit, and by nothing else.
+        return Refusal(
+            "uri_too_long" if error.args[1] == line_most else "headers_too_large",
+            "parser",
+            close=True,
+        )
+    if isinstance(error, BadHttpMessage) and "Too many headers" in str(error):
+        return Refusal("headers_too_large", "parser", close=True)
+    return Refusal("bad_request", "parser", close=True)

@@ -1,0 +1,35 @@
+"""The three layers that count: every request, a route before its credentials are looked at, a route's identity.
+
+Address limits come before any cryptography: refusing a forged token costs some 50 µs, a bucket 3 µs.
+"""
+
+from aiohttp import web
+
+from authproxy.runtime import Runtime
+from authproxy.web.compat import Handler, Request
+
+
+async def global_limits(request: Request, handler: Handler) -> web.StreamResponse:
+    """Limits of every request, whatever it asks for."""
+    runtime: Runtime = request.server.runtime
+    if runtime.global_step:
+        runtime.limiter.take_always(runtime.global_step, request.exchange)
+    return await handler(request)
+
+
+async def address_limits(request: Request, handler: Handler) -> web.StreamResponse:
+    """The route's limits that need no identity."""
+    runtime: Runtime = request.server.runtime
+    step = runtime.engines[request.exchange.route].address_step
+    if step:
+        runtime.limiter.take(step, request.exchange)
+    return await handler(request)
+
+
+async def identity_limits(request: Request, handler: Handler) -> web.StreamResponse:
+    """The route's limits of whoever it is."""
+    runtime: Runtime = request.server.runtime
+    step = runtime.engines[request.exchange.route].identity_step
+    if step and request.exchange.identity is not None:
+        runtime.limiter.take(step, request.exchange)
+    return await handler(request)

@@ -1,0 +1,179 @@
+"""The end of the chain: the request to the backend, its answer to the client, both as streams with back-pressure.
+
+A small answer that is already here is one write; nothing is buffered beyond what flow control allows. The client's
+leaving ends the backend's work at once, the backend's leaving shows the client a body that is cut.
+"""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.streams import StreamReader
+
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+from authproxy.runtime import Runtime
+from authproxy.upstream.connection import Connection, StaleConnection
+from authproxy.upstream.head import AnswerHead
+from authproxy.upstream.pool import Pool
+from authproxy.web.answer import Answer, send, status_line
+from authproxy.web.compat import Request
+from authproxy.web.delivery import deliver, passed_fields
+from authproxy.web.tunnel import is_websocket, open_tunnel
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+# RFC 9110 section 9.2.2: may be sent again when nothing says that it was not processed.
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+async def relay(request: Request) -> web.StreamResponse:
+    """Forward the request and stream its answer back."""
+    exchange = request.exchange
+    runtime: Runtime = request.server.runtime
+    engine = runtime.engines[exchange.route]
+    pool = runtime.pools[engine.upstream]
+    websocket = is_websocket(request)
+    head = engine.outbound.head(exchange, websocket=websocket)
+    if websocket:
+        return await open_tunnel(request, await _connect(pool), head, runtime)
+    if exchange.has_body:
+        return await _with_body(request, pool, head, runtime)
+    return await _without_body(request, pool, head, runtime)
+
+
+async def _connect(pool: Pool) -> Connection:
+    return pool.idle() or await pool.connect()
+
+
+async def _without_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
+    exchange = request.exchange
+    method = exchange.method.encode()
+    connection = await _connect(pool)
+    while True:
+        try:
+            _begin(request, connection, method)
+            connection.write(head)
+            connection.request_sent()
+            try:
+                answer = await connection.head()
+            except StaleConnection:
+                # It was closed while it waited for us: safe to try again, once, on a fresh one.
+                if exchange.method not in IDEMPOTENT:
+                    raise Refusal("upstream_invalid", "stale") from None
+                connection = await pool.connect()
+                continue
+            return await deliver(request, connection, answer, runtime, keep=True)
+        except BaseException:
+            connection.abort()
+            raise
+
+
+def _begin(request: Request, connection: Connection, method: bytes) -> None:
+    connection.begin(method)
+    if request.exchange.http_version == "1.1":
+        # RFC 9110 section 15.2: 1xx only to those who can have heard of them.
+        connection.on_interim = lambda head: _interim(request, head)
+
+
+def _interim(request: Request, head: AnswerHead) -> None:
+    if head.status == 100 or request.exchange.status or request.transport is None:
+        return  # a 100 was ours to say, and we said it when the request was admitted
+    send(
+        request,
+        status_line(head.status, head.reason) + b"".join(passed_fields(head, b"")) + b"\r\n",
+    )
+
+
+async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
+    connection = await _connect(pool)
+    upload = None
+    try:
+        _begin(request, connection, request.exchange.method.encode())
+        connection.write(head)
+        upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
+        upload.add_done_callback(lambda task: _upload_ended(task, connection))
+        try:
+            answer = await connection.head()
+        except (Refusal, StaleConnection):
+            _raise_upload_error(upload)
+            raise Refusal("upstream_invalid", "closed") from None
+        # An answer before the request's end is passed on at once; the connection cannot be kept then.
+        return await deliver(request, connection, answer, runtime, keep=upload.done())
+    except BaseException:
+        connection.abort()
+        raise
+    finally:
+        if upload is not None and not upload.done():
+            upload.cancel()
+
+
+def _upload_ended(task: "asyncio.Task[None]", connection: Connection) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        connection.abort()  # wakes whoever waits for the answer
+
+
+def _raise_upload_error(upload: "asyncio.Task[None]") -> None:
+    if upload.done() and not upload.cancelled():
+        error = upload.exception()
+        if isinstance(error, Refusal):
+            raise error
+        if error is not None:
+            raise ConnectionResetError("the client is gone") from error
+
+
+async def _upload(request: Request, connection: Connection, runtime: Runtime) -> None:
+    """Pass the body on as it comes, at least at `bounds.body_rate`, at most `bounds.body_bytes`."""
+    exchange, content = request.exchange, request.content
+    if exchange.expects_continue:
+        send(request, CONTINUE)  # RFC 9110 section 10.1.1: only now, when the request is admitted
+    bounds = runtime.config.bounds
+    pace = _Pace(bounds.body_rate_bytes, runtime.idle_timeout(exchange))
+    while True:
+        data = await pace.read(content, exchange)
+        if not data:
+            break
+        exchange.bytes_in += len(data)
+        if bounds.body_bytes and exchange.bytes_in > bounds.body_bytes:
+            raise Refusal("body_too_large", close=True)
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if exchange.chunked else data)
+        await connection.drain()
+    if exchange.chunked:
+        connection.write(
+            LAST_CHUNK
+        )  # trailers are dropped: an identity header could hide there (CVE-2026-22815)
+    connection.request_sent()
+
+
+class _Pace:
+    """Sees to it that a body comes at some rate: `rate` bytes a second (0: none), and never `idle` seconds of silence."""
+
+    GRACE = 5.0
+
+    def __init__(self, rate: int, idle: float) -> None:
+        self._rate = rate
+        self._idle = idle
+        self._waited = 0.0
+
+    async def read(self, content: StreamReader, exchange: Exchange) -> bytes:
+        """The next piece.
+
+        Raises:
+            Refusal: `request_timeout`.
+        """
+        if content.at_eof():
+            return b""
+        loop = asyncio.get_running_loop()
+        # Only the time that we waited for the client counts; a slow backend is not its fault.
+        allowance = (
+            self.GRACE + exchange.bytes_in / self._rate - self._waited if self._rate else self._idle
+        )
+        began = loop.time()
+        try:
+            async with asyncio.timeout(min(allowance, self._idle)):
+                return await content.readany()
+        except TimeoutError:
+            raise Refusal("request_timeout", "body", close=True) from None
+        except web.RequestPayloadError:
+            raise Refusal("bad_request", "body", close=True) from None
+        finally:
+            self._waited += loop.time() - began
