@@ -58,9 +58,9 @@ class Authentication:
         )
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
-        schemes = dict.fromkeys(slot.challenge for slot in slots if slot.challenge) or {
-            "Bearer": None
-        }
+        schemes = tuple(dict.fromkeys(slot.challenge for slot in slots if slot.challenge)) or (
+            "Bearer",
+        )
         self._missing = tuple(challenge(scheme, error=False) for scheme in schemes)
         self._error = tuple(challenge(scheme, error=True) for scheme in schemes)
         self.credential_headers = frozenset(
@@ -84,8 +84,7 @@ class Authentication:
         presented = self._presented(headers)
         if not presented:
             raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
-        slot = presented[0][0].slot
-        if all(reading.slot is slot or reading.slot.name == slot.name for reading, _ in presented):
+        if len({reading.slot.name for reading, _ in presented}) == 1:
             # One credential, the usual case: whoever is known to own it, the others would say `not mine`.
             for reading, credential in presented:
                 identity = self._recall(reading, credential, now)

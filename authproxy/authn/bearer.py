@@ -131,7 +131,7 @@ class JwtVerifier:
         check_audience(claims, self._audiences)
         times = Times.of(claims, now, self.leeway)
         person = Person.of(claims, self._claims)
-        jti = text(claims, "jti") if isinstance(claims.get("jti"), str) else None
+        jti = text(claims, "jti")
         if (
             now >= times.expires_at + self.leeway
         ):  # last: only what is good in every other respect is merely late
