@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Makes the real parts of the end-to-end tests available: Debian's nginx (the backend) and curl (the client).
+#
+# What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
+# the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
+set -uo pipefail
+export PATH="$PATH:/usr/sbin:/sbin"
+
+missing() {
+  local part
+  for part in nginx curl; do command -v "$part" >/dev/null || echo "$part"; done
+}
+
+install_parts() {
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 0
+  local guard=/usr/sbin/policy-rc.d log
+  log="$(mktemp)"
+  # Tests start nginx themselves, with their own configuration: no service of the system is wanted (see invoke-rc.d(8)).
+  if [ ! -e "$guard" ] && printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard"; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  local install=(timeout 60 apt-get install -y -qq --no-install-recommends "$@")
+  if ! "${install[@]}" >"$log" 2>&1; then
+    timeout 60 apt-get update -qq >>"$log" 2>&1
+    "${install[@]}" >>"$log" 2>&1 || tail -n 5 "$log" >&2
+  fi
+  rm -f "$log"
+}
+
+wanted="$(missing)"
+[ -z "$wanted" ] && exit 0
+# shellcheck disable=SC2086  # one word a package; the packages are called as their programs are
+install_parts $wanted
+wanted="$(missing)"
+[ -z "$wanted" ] && exit 0
+for part in $wanted; do
+  echo "real_parts: $part IS MISSING and could not be installed: what it would prove is NOT tested" >&2
+done
+[ "${AUTHPROXY_REQUIRE_REAL:-}" != 1 ]
