@@ -51,7 +51,7 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
     verdict = judge(decides.table, exchange, identify, trace)
     route, identity = verdict.route, exchange.identity
     return {
-        "request": {"method": exchange.method, "host": exchange.host, "path": exchange.path, "client": str(exchange.client)},
+        "request": {"method": exchange.method, "host": exchange.host, "path": exchange.path, "client": exchange.client_text},
         "route": route.name if route else None,
         "mode": ("shadow" if route.shadow else "enforce") if route else None,
         "identity": None if identity is None else {

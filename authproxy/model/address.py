@@ -16,11 +16,18 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # A peer on a Unix socket has no address; it is a process of this machine.
 LOOPBACK: Address = ipaddress.IPv4Address("127.0.0.1")
 CHAIN_MOST = 64
+ADDRESS_MOST = 45  # `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:/[0-9]{1,3})?")
+
+
+def parse_address(text: str) -> Address | None:
+    """The address this text is, IPv4-mapped ones as IPv4; None where it is none (also with a zone)."""
+    # Longer texts are no addresses, and clients must not choose how much is kept.
+    return _parse_address(text) if len(text) <= ADDRESS_MOST else None
 
 
 @lru_cache(maxsize=16384)
-def parse_address(text: str) -> Address | None:
-    """The address this text is, IPv4-mapped ones as IPv4; None where it is none (also with a zone)."""
+def _parse_address(text: str) -> Address | None:
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -38,6 +45,8 @@ def parse_network(text: str) -> Network:
     Raises:
         ValueError: it is none, or has host bits.
     """
+    if _NETWORK.fullmatch(text) is None:  # the library would take netmasks, and hostmasks for them
+        raise ValueError("no network")
     network = ipaddress.ip_network(text, strict=True)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
@@ -48,8 +57,10 @@ def parse_network(text: str) -> Network:
 
 @lru_cache(maxsize=16384)
 def counted_as(address: Address) -> str:
-    """What an address is counted under: itself in IPv4, its /64 in IPv6."""
+    """What an address is counted under: itself in IPv4 (also IPv4-mapped), its /64 in IPv6."""
     if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
         return str(ipaddress.IPv6Network((address, 64), strict=False))
     return str(address)
 
@@ -77,9 +88,9 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One element of a forwarding header: the address it names and the scheme it says, where it says one."""
+    """One element of a forwarding header: the address it names (None where it names none) and the scheme it says."""
 
-    address: Address
+    address: Address | None
     scheme: str | None = None
 
 
@@ -92,65 +103,64 @@ class Origin:
     scheme: str | None = None
 
 
-def trace(peer: Address, hops: Sequence[Hop | None], trusted: Networks) -> Origin:
-    """Walk from the peer back through the hops (in header order, None where malformed) while each speaker is trusted.
+def trace(peer: Address, hops: Sequence[Hop], trusted: Networks) -> Origin:
+    """Walk from the peer back through the hops (in header order) while each speaker is trusted.
 
     The client is the first address outside `trusted`, or the last good element before a malformed one. `scheme` is
     that of the last (rightmost) element: what the nearest proxy says its own client spoke.
     """
     chain, at = [peer], peer
-    scheme = hops[-1].scheme if hops and hops[-1] is not None and peer in trusted else None
+    scheme = hops[-1].scheme if hops and peer in trusted else None
     for hop in reversed(hops):
-        if at not in trusted or hop is None:
+        if at not in trusted or hop.address is None:
             break
         at = hop.address
         chain.append(at)
     return Origin(at, tuple(reversed(chain)), scheme)
 
 
-def parse_x_forwarded_for(values: Iterable[str]) -> list[Hop | None]:
+def parse_x_forwarded_for(values: Iterable[str]) -> list[Hop]:
     """All X-Forwarded-For fields as one list of hops; a port behind an address is dropped."""
-    return [_hop(element.strip()) for value in values for element in value.split(",")][-CHAIN_MOST:]
+    elements = [element for value in values for element in value.split(",")]
+    return [Hop(_node(element.strip())) for element in elements[-CHAIN_MOST:]]
 
 
+MALFORMED = '"'
 # RFC 7239 section 4: elements are separated by `,`, their pairs by `;`; a value is a token or a quoted string.
 _BALANCED = re.compile(r'(?:[^"]|"(?:[^"\\]|\\.)*")*')
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _PAIR = re.compile(
-    r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*(;|$)', re.ASCII
+    r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*(?:;|\Z)', re.ASCII
 )
 
 
-def parse_forwarded(values: Iterable[str]) -> list[Hop | None]:
+def parse_forwarded(values: Iterable[str]) -> list[Hop]:
     """All Forwarded fields (RFC 7239) as one list of hops; a field with an open quote is one malformed hop."""
-    hops: list[Hop | None] = []
+    elements: list[str] = []
     for value in values:
-        if _BALANCED.fullmatch(value) is None:
-            hops.append(None)
-        else:
-            hops += [_element(text) for text in _ELEMENT.findall(value)]
-    return hops[-CHAIN_MOST:]
+        elements += _ELEMENT.findall(value) if _BALANCED.fullmatch(value) else [MALFORMED]
+    return [_element(text) for text in elements[-CHAIN_MOST:]]
 
 
-def _element(text: str) -> Hop | None:
+def _element(text: str) -> Hop:
     pairs: dict[str, str] = {}
     at = 0
     while at < len(text):
         found = _PAIR.match(text, at)
         if found is None or found[1].lower() in pairs:
-            return None
+            return Hop(None)
         quoted = found[2]
         pairs[found[1].lower()] = found[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         at = found.end()
-    return _hop(pairs.get("for", ""), pairs.get("proto"))
+    scheme = pairs.get("proto", "").lower()
+    # `for=_hidden;proto=https` ends the chain, and its scheme is still our peer's own word (RFC 7239 section 6.3).
+    return Hop(_node(pairs.get("for", "")), scheme if scheme in {"http", "https"} else None)
 
 
-_NODE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::\d{1,5})?")
+# RFC 7239 section 6: an IPv6 node is in brackets, either kind may have a port; X-Forwarded-For has both, and bare IPv6.
+_NODE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
 
 
-def _hop(node: str, scheme: str | None = None) -> Hop | None:
-    found = _NODE.fullmatch(node)
-    address = parse_address((found["six"] or found["four"]) if found else node)
-    if address is None:
-        return None
-    return Hop(address, scheme.lower() if scheme and scheme.lower() in {"http", "https"} else None)
+def _node(text: str) -> Address | None:
+    found = _NODE.fullmatch(text)
+    return parse_address((found["six"] or found["four"]) if found else text)

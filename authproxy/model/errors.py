@@ -4,6 +4,7 @@
 Nothing here renders a response: the envelope does.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,10 @@ class Refusal(Exception):  # noqa: N818  # a refusal is an answer of the proxy, 
 
 
 Severity = Literal["error", "warning"]
+# Control characters, line and paragraph separators, direction overrides, lone surrogates.
+_UNPRINTABLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +88,12 @@ class Problem:
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        return (
+        """One line, whatever the names in it hold: a key may be quoted and have line ends or escape codes in it."""
+        line = (
             f"{self.file}:{self.line}:{self.column}: {self.severity}: "
             f"{self.code}: {self.text} — {self.remedy}"
         )
+        return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], line)
 
     def relative_to(self, folder: Path) -> "Problem":
         """The same problem with its file named from this folder where it lies below it."""

@@ -24,7 +24,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "admitted", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "code", "content_length",
+        "admitted", "client_text", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "code", "content_length",
         "cookies", "expects_continue", "headers_seen", "host", "host_field", "http_version", "identity", "lines", "listener",
         "method", "now", "peer", "reason", "request_id", "route", "scheme", "shadow", "started", "status",
         "stream", "target", "traceparent", "tracestate", "upgrade", "upstream_seconds", "limit_lines", "raw_target",
@@ -38,7 +38,8 @@ class Exchange:
         self.listener = ""
         self.peer: Address = LOOPBACK
         self.client: Address = LOOPBACK
-        self.chain: tuple[Address, ...] = ()
+        self.client_text = "127.0.0.1"
+        self.chain: tuple[str, ...] = ("127.0.0.1",)
         self.scheme = "http"
         self.method = ""
         self.host = ""
@@ -61,7 +62,7 @@ class Exchange:
         self.code = ""
         self.reason = ""
         self.shadow = ""
-        self.limit_lines: list[HeaderLine] = []
+        self.limit_lines: list[tuple[str, str]] = []  # (RateLimit-Policy, RateLimit) members
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

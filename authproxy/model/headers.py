@@ -31,17 +31,10 @@ RESERVED = (
 # `policy` may neither set nor remove these: they belong to framing, routing or to us.
 NEVER_SET = frozenset(
     {
-        "host",
-        "content-length",
-        "expect",
-        "cookie",
-        "authorization",
-        "via",
-        "x-request-id",
-        "traceparent",
-        "tracestate",
+        "host", "content-length", "expect", "cookie", "authorization",
+        "via", "x-request-id", "traceparent", "tracestate",
     }
-)
+)  # fmt: skip
 
 PROFILES: dict[str, tuple[str, str, str, str | None, str | None]] = {
     # profile: user, email, groups, username, name
@@ -93,9 +86,20 @@ _KINDS = {
 _LOOKALIKES = frozenset(name.decode() for name in _KINDS)
 
 
-def fold(name: str) -> str:
+_FOLDED = bytes(
+    ord(chr(byte).lower()) if chr(byte).isascii() and chr(byte).isalnum() else ord("-")
+    for byte in range(256)
+)
+
+
+def fold_bytes(name: bytes) -> bytes:
     """The name as the sloppiest backend reads it: `X_Forwarded.User` is `x-forwarded-user`."""
-    return re.sub(r"[^a-z0-9]", "-", name.lower())
+    return name.translate(_FOLDED)
+
+
+def fold(name: str) -> str:
+    """The same for text."""
+    return fold_bytes(name.encode("latin-1", "replace")).decode()
 
 
 class HeaderRules:
@@ -106,6 +110,7 @@ class HeaderRules:
 
     __slots__ = ("_kinds", "_strip")
     KEPT_MOST = 4096
+    KEPT_LENGTH_MOST = 64
 
     def __init__(self, strip: Iterable[str] = ()) -> None:
         self._strip = frozenset(fold(name) for name in strip)
@@ -116,7 +121,7 @@ class HeaderRules:
         found = self._kinds.get(name)
         if found is None:
             found = self._classify(name)
-            if len(self._kinds) < self.KEPT_MOST:
+            if len(self._kinds) < self.KEPT_MOST and len(name) <= self.KEPT_LENGTH_MOST:
                 self._kinds[name] = found
         return found
 
@@ -153,14 +158,12 @@ class IdentityProfile:
     def render(self, identity: Identity) -> bytes | None:
         """`b"Name: value\\r\\n"` each, UTF-8; None where all together are over 8 KiB.
 
-        A group with a comma (it would be two) or over 256 bytes is left out.
+        What a field cannot carry as it is, is left out; so is a group with a comma (it would be two) or over 256 bytes.
         """
         if self._names is None:
             return b""
         user, email, groups, username, name = self._names
-        fitting = [
-            g for g in identity.groups if g and "," not in g and len(g.encode()) <= GROUP_MOST
-        ]
+        fitting = [g for g in identity.groups if _carried(g) and _one_group(g)]
         self.groups_left_out += len(identity.groups) - len(fitting)
         values = (
             (user, identity.subject),
@@ -170,9 +173,27 @@ class IdentityProfile:
             (name, identity.name),
         )
         block = "".join(
-            f"{header}: {value}\r\n" for header, value in values if header and value
+            f"{header}: {value}\r\n" for header, value in values if header and _carried(value)
         ).encode()
         return block if len(block) <= IDENTITY_BLOCK_MOST else None
+
+
+# Control characters would end the field (or the log line); lone surrogates have no UTF-8.
+_NOT_CARRIED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+
+
+def _carried(value: str | None) -> bool:
+    """Does the backend read exactly this value? Space at its ends is no part of a field (RFC 9110 section 5.5).
+
+    ` alice` and `alice` are two subjects here, and would be one there.
+    """
+    if not value or value != value.strip():
+        return False
+    return _NOT_CARRIED.search(value) is None
+
+
+def _one_group(name: str) -> bool:
+    return "," not in name and len(name.encode()) <= GROUP_MOST
 
 
 def connection_options(values: Iterable[bytes]) -> set[bytes]:

@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Strategy = Literal["sliding-window-counter", "fixed-window", "moving-window"]
 STRATEGIES: tuple[Strategy, ...] = ("sliding-window-counter", "fixed-window", "moving-window")
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 GRAMMAR = re.compile(
-    r"(?P<amount>\d{1,9})/(?:(?P<multiple>\d{1,4}) )?(?P<unit>second|minute|hour|day)"
+    r"(?P<amount>[0-9]{1,9})/(?:(?P<multiple>[0-9]{1,4}) )?(?P<unit>second|minute|hour|day)"
 )
 MOVING_WINDOW_MOST = 10_000
 
@@ -54,8 +54,7 @@ def parse_rate(text: str) -> Rate:
     return Rate(amount, multiple * UNITS[found["unit"]])
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """One limit to be charged: `key` (16 bytes, a hash of who and what) counts against `rate` by `strategy`.
 
     `cost` (≥ 1) is what this request weighs. `binding` False is shadow: it is counted, but never refuses.
@@ -68,8 +67,7 @@ class Charge:
     binding: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """What one limit says after a charge.
 
     `granted`: this limit had room for the cost. `remaining` (≥ 0) is what is left now; `reset` (seconds from now,

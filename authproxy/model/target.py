@@ -15,6 +15,7 @@ from authproxy.model.errors import Refusal
 ENCODED_SLASH = "encoded_slash"
 ENCODED_PERCENT = "encoded_percent"
 DOUBLE_SLASH = "double_slash"
+KEPT_LENGTH_MOST = 512
 
 # RFC 3986 section 2: visible ASCII only; `#` never travels in a request (RFC 9112 section 3.2.1).
 _RAW = re.compile(r"/[!\"$-~]*", re.ASCII)
@@ -40,7 +41,6 @@ class Target:
     doubts: frozenset[str]
 
 
-@lru_cache(maxsize=4096)
 def parse_target(raw: str) -> Target:
     """The target in origin form (RFC 9112 section 3.2.1).
 
@@ -51,14 +51,24 @@ def parse_target(raw: str) -> Target:
     if _RAW.fullmatch(raw) is None:
         raise Refusal("bad_request", "target")
     raw_path = raw.partition("?")[0]
+    # Queries are many and may hold secrets: only paths are kept, and only short ones (clients choose them).
+    read = _read_path if len(raw_path) <= KEPT_LENGTH_MOST else _read_path.__wrapped__
+    segments, path, doubts = read(raw_path)
+    return Target(raw, raw_path, segments, path, doubts)
+
+
+@lru_cache(maxsize=4096)
+def _read_path(raw_path: str) -> tuple[tuple[str, ...], str, frozenset[str]]:
     doubts: set[str] = set()
     segments = tuple(
         piece if _PLAIN.fullmatch(piece) else _decode(piece, doubts)
         for piece in raw_path[1:].split("/")
     )
-    if "" in segments[:-1]:
+    path = "/" + "/".join(segments)
+    # Looked for in the decoded path: a slash that was an escape makes empty pieces as well.
+    if "//" in path:
         doubts.add(DOUBLE_SLASH)
-    return Target(raw, raw_path, segments, "/" + "/".join(segments), frozenset(doubts))
+    return segments, path, frozenset(doubts)
 
 
 def _decode(piece: str, doubts: set[str]) -> str:
@@ -71,8 +81,6 @@ def _decode(piece: str, doubts: set[str]) -> str:
         _refuse_dots(_unescape_leniently(text))
     if "/" in text:
         doubts.add(ENCODED_SLASH)
-        if "" in text.split("/"):
-            doubts.add(DOUBLE_SLASH)
     _refuse_dots(text)
     return text
 

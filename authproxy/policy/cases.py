@@ -63,7 +63,8 @@ def exchange_for(
         if address is None:
             raise URLError(f"`{client[:80]}` is no IP address")
         exchange.peer = exchange.client = address
-    exchange.chain = (exchange.client,)
+    exchange.client_text = str(exchange.client)
+    exchange.chain = (exchange.client_text,)
     exchange.lines = [(n.encode("latin-1", "replace"), v.encode()) for n, v in headers]
     return exchange
 

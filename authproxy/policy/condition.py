@@ -238,7 +238,7 @@ def _activation(exchange: Exchange) -> dict[str, Any]:
             "method": exchange.method,
             "host": exchange.host,
             "path": exchange.path,
-            "client": str(exchange.client),
+            "client": exchange.client_text,
             "headers": dict(exchange.headers),
         },
         "identity": known,

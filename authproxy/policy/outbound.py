@@ -7,7 +7,6 @@ Everything is removed before anything is set, so no spelling of a client's heade
 from collections.abc import Iterable
 from functools import lru_cache
 
-from authproxy.model.address import Address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange, HeaderLine
 from authproxy.model.headers import fold, without_cookies
@@ -37,7 +36,9 @@ class Outbound:
         credential_cookies: Iterable[str] = (),
     ) -> None:
         kept = route.forward_authorization
-        slots = frozenset() if kept else frozenset(fold(name).encode() for name in credential_headers)
+        slots = (
+            frozenset() if kept else frozenset(fold(name).encode() for name in credential_headers)
+        )
         cookies = () if kept else credential_cookies
         self._route = route
         self._host = host
@@ -49,7 +50,9 @@ class Outbound:
         """The client's fields that pass, in their order, without what this route keeps back."""
         lines = exchange.lines
         if self._drop:
-            lines = [line for line in lines if fold(line[0].decode("latin-1")).encode() not in self._drop]
+            lines = [
+                line for line in lines if fold(line[0].decode("latin-1")).encode() not in self._drop
+            ]
         if exchange.cookies and b"cookie" not in self._drop:
             kept = [without_cookies(value, self._cookies) for value in exchange.cookies]
             lines = [*lines, *((b"Cookie", value) for value in kept if value)]
@@ -67,7 +70,9 @@ class Outbound:
         route, target = self._route, exchange.target
         path = strip_prefix(target, route.strip_prefix) if route.strip_prefix else target.raw
         host = self._host or exchange.host_field.encode()
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (exchange.method.encode(), path.encode(), host)]
+        parts = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (exchange.method.encode(), path.encode(), host)
+        ]
         parts += [b"%b: %b\r\n" % line for line in self.lines(exchange)]
         if exchange.chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")
@@ -95,12 +100,11 @@ class Outbound:
 
 
 @lru_cache(maxsize=4096)
-def _forwarded(chain: tuple[Address, ...], scheme: str, host: str) -> bytes:
+def _forwarded(chain: tuple[str, ...], scheme: str, host: str) -> bytes:
     """X-Forwarded-For, -Proto, -Host, Forwarded (RFC 7239) and Via (RFC 9110 section 7.6.3)."""
-    addresses = [str(address) for address in chain]
-    nodes = [f'for="[{a}]"' if ":" in a else f"for={a}" for a in addresses]
+    nodes = [f'for="[{a}]"' if ":" in a else f"for={a}" for a in chain]
     nodes[-1] += f';host="{host}";proto={scheme}'
     return (
-        f"X-Forwarded-For: {', '.join(addresses)}\r\nX-Forwarded-Proto: {scheme}\r\n"
+        f"X-Forwarded-For: {', '.join(chain)}\r\nX-Forwarded-Proto: {scheme}\r\n"
         f"X-Forwarded-Host: {host}\r\nForwarded: {', '.join(nodes)}\r\n"
     ).encode() + VIA

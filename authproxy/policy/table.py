@@ -139,6 +139,8 @@ class Table:
         )
 
     def _pattern(self, host: str, segments: tuple[str, ...]) -> Leaf | None:
+        if not self._exact and not self._suffixes:
+            return _descend(self._any, segments, 0)
         for root in self._roots(host):
             leaf = _descend(root, segments, 0)
             if leaf is not None:

@@ -5,7 +5,6 @@ without a say. It keeps nothing of its own; whoever shares the store shares the 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from authproxy.model.rate import Balance, Charge
@@ -85,6 +84,6 @@ def _weigh(
 
 def _uncharged(charges: Sequence[Charge], balances: list[Balance]) -> list[Balance]:
     return [
-        replace(balance, remaining=balance.remaining + charge.cost) if balance.granted else balance
+        balance._replace(remaining=balance.remaining + charge.cost) if balance.granted else balance
         for charge, balance in zip(charges, balances, strict=True)
     ]

@@ -37,7 +37,7 @@ def json_line(x: Exchange, seconds: float) -> bytes:
     record = {
         "time": f"{_second(int(x.now))}.{int(x.now % 1 * 1000):03d}Z",
         "request_id": x.request_id,
-        "client": str(x.client),
+        "client": x.client_text,
         "method": x.method,
         "host": x.host,
         "path": x.path,
@@ -73,7 +73,7 @@ def combined_line(x: Exchange, _seconds: float) -> bytes:
     # The referer is another site's URL, query and all: only where it came from is kept.
     referer = _quoted(x.headers.get("referer", "-").partition("?")[0])
     return (
-        f'{x.client} - {user.replace(" ", "_")} [{when}] "{request}" {x.status} {x.bytes_out} "{referer}" "{agent}"\n'
+        f'{x.client_text} - {user.replace(" ", "_")} [{when}] "{request}" {x.status} {x.bytes_out} "{referer}" "{agent}"\n'
     ).encode()
 
 

@@ -6,8 +6,10 @@ Nothing of the request is ever quoted back (CVE-2022-29266 leaked a secret so); 
 
 import html
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -50,17 +52,22 @@ PAGE_HEADERS = (
 )
 
 
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
 class Answer(web.StreamResponse):
     """An answer that is already on its way: aiohttp has nothing left to prepare or to end."""
+
+    # What is sent cannot be changed any more, so all of them share these.
+    _state = _NOTHING  # type: ignore[assignment]
+    _headers = CIMultiDict()
+    _eof_sent = True
 
     def __init__(
         self, status: int, *, keep_alive: bool
     ) -> None:  # the base class's work is what is saved here
-        self._state = {}
-        self._headers = CIMultiDict()
         self._status = status
         self._keep_alive = keep_alive
-        self._eof_sent = True
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Nothing: the head is written."""

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import http_parser, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from authproxy.config.schema import Bounds
+from authproxy.model.address import LOOPBACK, Address, parse_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 
@@ -86,23 +87,12 @@ class Server(web.Server):
             + (bounds.header_bytes == bounds.uri_bytes),
             "max_headers": bounds.header_fields or UNBOUNDED,
         }
-        super().__init__(handle, request_factory=self._request, handler_cancellation=True)  # type: ignore[arg-type]
+        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type]
+        self.handle = handle
 
     def __call__(self) -> "ClientConnection":
         """A new connection; unlike aiohttp's own, an option it does not know is an error."""
         return ClientConnection(self, loop=self._loop, **self._options)
-
-    def _request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> Request:
-        request = Request(message, payload, protocol, writer, task, self._loop)
-        request.server = self
-        return request
 
     @property
     def count(self) -> int:
@@ -129,7 +119,9 @@ class Server(web.Server):
 class ClientConnection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_head_bytes", "_head_since", "_idle_since", "_server", "_waits")
+    __slots__ = (
+        "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_waits",
+    )  # fmt: skip
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
@@ -138,6 +130,17 @@ class ClientConnection(RequestHandler):
         self._head_bytes = 0
         self._idle_since = self._loop.time()
         self._waits = False  # the sweep has seen it idle since `_idle_since`
+        self._peer: tuple[Address, str] | None = None
+
+    @property
+    def peer(self) -> tuple[Address, str]:
+        """The address at the other end, and its text; a Unix socket's peer is this machine."""
+        if self._peer is None:
+            name = self.peername
+            found = parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+            address = found or LOOPBACK
+            self._peer = address, str(address)
+        return self._peer
 
     @property
     def idle(self) -> bool:
@@ -161,6 +164,71 @@ class ClientConnection(RequestHandler):
             ConnectionError: it went away.
         """
         await self._drain_helper()
+
+    async def start(self) -> None:
+        """Take requests one after the other until the connection shall end.
+
+        In place of aiohttp's own loop, which makes a task and a writer for every request; here the connection's task
+        does the work, and a writer is made for those answers that need one.
+        """
+        try:
+            while not self._force_close:
+                if not self._messages:
+                    self._waiter = self._loop.create_future()
+                    try:
+                        await self._waiter
+                    finally:
+                        self._waiter = None
+                message, payload = self._messages.popleft()
+                if self._parser is not None:
+                    self._parser.message_consumed()
+                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                    self._resume_reading_if_drained()
+                if not await self._serve(message, payload):
+                    break
+        except ConnectionError:
+            self.force_close()
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> bool:
+        """Answer one request; may the connection go on?"""
+        server, handle = self._server, self._server.handle
+        if isinstance(message, _ErrInfo):
+            handle, message = self._refuser(message), ERROR
+        # The writer is for aiohttp's own answers, and made when there is one.
+        request = Request(message, payload, self, None, self._task_handler, self._loop)  # type: ignore[arg-type]
+        request.server = server
+        self._current_request = request
+        try:
+            answer = await handle(request)
+            if not answer.prepared:
+                request._payload_writer = StreamWriter(self, self._loop)
+                answer, reset = await self.finish_response(request, answer, None)
+                if reset:
+                    return False
+        finally:
+            self._current_request = None
+            request._task = None  # type: ignore[assignment]  # no cycle is left behind
+        self._keepalive = keep = bool(answer.keep_alive)
+        if not payload.is_eof():
+            await self._linger(payload)
+            keep = keep and payload.is_eof()
+        return keep and not self._close and not self._force_close
+
+    async def _linger(self, payload: StreamReader) -> None:
+        """Read on what nobody wants for a while: a close with unread bytes would take the answer back."""
+        try:
+            async with asyncio.timeout(LINGER):
+                while not payload.is_eof() and not self._force_close:
+                    await payload.readany()
+        except (TimeoutError, web.RequestPayloadError):
+            return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -219,17 +287,10 @@ class ClientConnection(RequestHandler):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _make_error_handler(
-        self, err_info: Any
-    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-        """Say to aiohttp who answers what its parser refused: the envelope does."""
-        refusal = _refusal_of(err_info.exc, self.max_line_size)
-
-        async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            assert isinstance(request, Request)
-            return await self._server.refuse_unparsed(request, refusal)
-
-        return handler
+    def _refuser(self, error: _ErrInfo) -> Handler:
+        """Who answers what the parser refused: the envelope."""
+        refusal = _refusal_of(error.exc, self.max_line_size)
+        return lambda request: self._server.refuse_unparsed(request, refusal)
 
     def handle_error(
         self, *_: Any, exc: BaseException | None = None, **__: Any

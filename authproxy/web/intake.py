@@ -185,7 +185,8 @@ def _find_client(exchange: Exchange, told: list[tuple[bytes, bytes]], runtime: R
             exchange.peer, parse_x_forwarded_for(said.get(b"x-forwarded-for", ())), runtime.trusted
         )
         scheme = _last(said.get(b"x-forwarded-proto", ())).lower()
-    exchange.client, exchange.chain = origin.client, origin.chain
+    exchange.client, exchange.client_text = origin.client, str(origin.client)
+    exchange.chain = tuple(map(str, origin.chain))
     if scheme in {"http", "https"}:
         exchange.scheme = scheme
     if proxies.host and b"x-forwarded-host" in said:

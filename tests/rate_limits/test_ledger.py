@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def test_one_limit_without_room_keeps_all_uncharged(store: Store) -> None:
     ledger = Ledger(store)
     for _ in range(2):
         ledger.acquire([NARROW], NOW)
-    other = replace(WIDE, key=b"o" * 16)
+    other = WIDE._replace(key=b"o" * 16)
     for _ in range(3):
         balances = ledger.acquire([WIDE, NARROW, other, SHADOW], NOW)
         assert [(b.granted, b.remaining) for b in balances] == [
@@ -133,7 +132,7 @@ def test_a_full_store_never_passes_uncounted(tmp_path: Path, strategy: str) -> N
     refused = 0
     for n in range(30_000):
         try:
-            ledger.acquire([replace(known, key=n.to_bytes(16, "big"))], NOW)
+            ledger.acquire([known._replace(key=n.to_bytes(16, "big"))], NOW)
         except StateUnavailable:
             refused += 1
             if refused == 50:

@@ -1,0 +1,1 @@
+"""Measurements: CPU per request of the whole process, beside others in the same run."""
