@@ -220,7 +220,7 @@ def upstream_settings(loaded: Loaded) -> dict[str, UpstreamSettings]:
 
 def state_url(config: Config, environ: Mapping[str, str]) -> str:
     """Where the state lives: as configured, else LMDB in `$STATE_DIRECTORY`, else in `state/` beside the file."""
-    return config.state.url or f"lmdb:{environ.get('STATE_DIRECTORY', 'state').split(':')[0]}"
+    return config.state.url or f"lmdb:{(environ.get('STATE_DIRECTORY') or 'state').split(':')[0]}"
 
 
 def compile_runtime(loaded: Loaded, environ: Mapping[str, str]) -> Runtime:

@@ -69,10 +69,13 @@ def _unix(path: Path) -> socket.socket:
 
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # where its backlog is full, connecting would wait
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:
             return False
+        except OSError:
+            return True  # busy, or not ours to ask: it is not for us to remove
     return True
 
 

@@ -5,6 +5,7 @@ Everything periodic is one timer: connection clocks, log flushes, the store's sw
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK = 0.2
 SWEEP_KEYS = 200
-WEBSOCKET_PATIENCE = 1.0
+CLOSE_PATIENCE = 0.5  # seconds for what is written to leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Worker:
         """Serve; `announce` is called once requests are taken. Ends after a signal and the drain that follows."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(
             signal.SIGHUP,
             log.warning,
@@ -86,7 +87,8 @@ class Worker:
             # Routes without limits of their own go on; the others answer 503 until the store is back.
             log.warning("the state store cannot be opened: %s", error)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Drain and end; asked again, end at once. What SIGTERM and SIGINT do."""
         if self._stopping.is_set():
             self._at_once.set()
         self._stopping.set()
@@ -112,6 +114,7 @@ class Worker:
                 name=listening.name,
                 tls=listening.tls is not None,
                 runtime=self._runtime,
+                siblings=self._servers,
             )
             self._servers.append(server)
             handshake = (bounds.handshake or None) if listening.tls else None
@@ -162,16 +165,30 @@ class Worker:
     async def _close(self, admin: web.AppRunner | None) -> None:
         for acceptor in self._acceptors:
             acceptor.close()
-        for server in self._servers:
-            for connection in server.connections:
-                connection.force_close()
+        await self._end_connections()
         for pool in self._runtime.pools.values():
             await pool.close()
         if admin is not None:
             await admin.cleanup()
-        await asyncio.sleep(0)
         self._runtime.access_log.close()
         self._runtime.store.close()
+
+    async def _end_connections(self) -> None:
+        """Cut what is left, and wait until it has ended: each request under way still writes its line of the log."""
+        for cut in (Server.force_close, Server.abort):
+            for server in self._servers:
+                cut(server)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_PATIENCE):
+                    while any(server.count for server in self._servers):  # noqa: ASYNC110  # aiohttp has no event for it
+                        await asyncio.sleep(0.01)
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays for good: the collector need not look at it, nor after every few requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def run_worker(
@@ -183,6 +200,7 @@ def run_worker(
     """Run a worker on the best loop there is (uvloop) until it has drained."""
 
     async def main() -> None:
+        _settle_memory()
         await Worker(runtime, listening, admin).run(announce)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

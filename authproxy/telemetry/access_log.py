@@ -4,6 +4,7 @@ A line never holds a token, a cookie, a query or an unescaped control byte. A di
 them; it never fails a request.
 """
 
+import json
 import re
 import sys
 import time
@@ -54,7 +55,10 @@ def json_line(x: Exchange, seconds: float) -> bytes:
         "reason": x.reason or None,
         "shadow": x.shadow or None,
     }
-    line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a lone surrogate: no UTF-8, but a line that somebody will look for
+        return json.dumps(record, separators=(",", ":")).encode() + b"\n"
     if line.isascii() and b"\x7f" not in line:
         return line
     return _escaped(line)
@@ -136,7 +140,9 @@ class AccessLog:
             return
         lines, self._lines, self._bytes = self._lines, [], 0
         try:
-            self._file.write(b"".join(lines))
+            left = memoryview(b"".join(lines))
+            while left:  # a raw file may take a part only, and half a line spoils the next
+                left = left[self._file.write(left) :]
             self._file.flush()
         except (OSError, ValueError):
             self.lost += len(lines)

@@ -101,6 +101,13 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
+def persistence(exchange: Exchange, *, keep: bool) -> bytes:
+    """What the client is told of the connection; one of HTTP/1.0 expects its end unless told otherwise."""
+    if not keep:
+        return b"Connection: close\r\n"
+    return b"Connection: keep-alive\r\n" if exchange.http_version == "1.0" else b""
+
+
 def phrase(status: int) -> str:
     """The standard reason phrase."""
     try:
@@ -114,7 +121,10 @@ def refuse(request: Request, refusal: Refusal) -> Answer:
     exchange = request.exchange
     exchange.code, exchange.status = refusal.code, refusal.status
     exchange.reason = refusal.reason or exchange.reason
-    keep = not (refusal.close or exchange.has_body or exchange.upgrade or request.head.should_close)
+    # What is left of a body is never parsed as a request, and the head may have been refused before its end was known.
+    keep = request.content.is_eof() and not (
+        refusal.close or request.head.upgrade or request.head.should_close
+    )
     page = wants_page(exchange)
     body = _page(exchange, refusal) if page else _problem(exchange, refusal)
     lines = [
@@ -123,7 +133,8 @@ def refuse(request: Request, refusal: Refusal) -> Answer:
         b"Cache-Control: no-store\r\nContent-Length: %d\r\n" % len(body),
         f"X-Request-Id: {exchange.request_id}\r\n".encode(),
         *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
-        b"\r\n" if keep else b"Connection: close\r\n\r\n",
+        persistence(exchange, keep=keep),
+        b"\r\n",
     ]
     if exchange.method != "HEAD":
         lines.append(body)

@@ -6,7 +6,8 @@ a sweep over all connections looks at the clocks.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import http_parser, web
@@ -20,6 +21,8 @@ from authproxy.config.schema import Bounds
 from authproxy.model.address import LOOPBACK, Address, parse_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
+
+log = logging.getLogger(__name__)
 
 # aiohttp's parser needs some number where the operator wants no bound.
 UNBOUNDED = 1 << 30
@@ -67,6 +70,7 @@ class Server(web.Server):
         name: str,
         tls: bool,
         runtime: Any,
+        siblings: "Iterable[Server]" = (),
     ) -> None:
         self.name = name
         self.tls = tls
@@ -75,6 +79,7 @@ class Server(web.Server):
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
         self.tunnels: set[Any] = set()
+        self._siblings = siblings  # `bounds.connections` is one number for all listeners
         self._options = {
             "keepalive_timeout": NEVER,  # our sweep closes idle connections: one timer for all
             "access_log": None,
@@ -99,11 +104,27 @@ class Server(web.Server):
         """How many connections there are."""
         return len(self._connections)
 
+    @property
+    def full(self) -> bool:
+        """Are there more connections than there may be, those of the other listeners with them?"""
+        others = sum(server.count for server in self._siblings if server is not self)
+        return 0 < self.bounds.connections < self.count + others
+
     def sweep(self, now: float) -> None:
         """Look at every connection's clocks; `now` is the loop's time. Called several times a second."""
-        for connection in self.connections:
+        for connection, transport in list(self._connections.items()):
             if isinstance(connection, ClientConnection):
-                connection.look(now)
+                connection.look(now, transport)
+
+    def force_close(self) -> None:
+        """Close every connection once what is written has left, whatever is under way."""
+        for connection in self.connections:
+            connection.force_close()
+
+    def abort(self) -> None:
+        """Close every connection now."""
+        for transport in list(self._connections.values()):
+            transport.abort()
 
     def close_idle(self) -> int:
         """Close what waits for a next request; how many connections are still at work."""
@@ -120,7 +141,8 @@ class ClientConnection(RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_waits",
+        "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
+        "_waits", "patience",
     )  # fmt: skip
 
     def __init__(self, server: Server, **options: Any) -> None:
@@ -131,6 +153,10 @@ class ClientConnection(RequestHandler):
         self._idle_since = self._loop.time()
         self._waits = False  # the sweep has seen it idle since `_idle_since`
         self._peer: tuple[Address, str] | None = None
+        self._unsent = 0  # bytes that waited to be sent at the last look
+        self._unsent_since = 0.0
+        # How long a client may take nothing, in seconds; an answer that is streamed brings its upstream's `idle`.
+        self.patience = server.bounds.keepalive
 
     @property
     def peer(self) -> tuple[Address, str]:
@@ -158,7 +184,7 @@ class ClientConnection(RequestHandler):
         return self._paused
 
     async def drained(self) -> None:
-        """Wait until the client has taken enough of what was written.
+        """Wait until the client has taken enough of what was written; the sweep drops it after `patience`.
 
         Raises:
             ConnectionError: it went away.
@@ -191,6 +217,11 @@ class ClientConnection(RequestHandler):
         except asyncio.CancelledError:
             self.force_close()
             raise
+        except (
+            Exception
+        ):  # the envelope answers everything; what is wrong with it ends one connection
+            log.exception("a connection failed")
+            self.force_close()
         if not self._force_close:
             self._task_handler = None
             if self.transport is not None:
@@ -208,17 +239,21 @@ class ClientConnection(RequestHandler):
         try:
             answer = await handle(request)
             if not answer.prepared:
-                request._payload_writer = StreamWriter(self, self._loop)
+                request._payload_writer = StreamWriter(self, self._loop)  # noqa: SLF001  # as aiohttp's own loop does
                 answer, reset = await self.finish_response(request, answer, None)
                 if reset:
                     return False
         finally:
             self._current_request = None
-            request._task = None  # type: ignore[assignment]  # no cycle is left behind
+            request._task = None  # type: ignore[assignment]  # noqa: SLF001  # no cycle is left behind
         self._keepalive = keep = bool(answer.keep_alive)
         if not payload.is_eof():
             await self._linger(payload)
             keep = keep and payload.is_eof()
+        if keep and self._paused:
+            await (
+                self.drained()
+            )  # or whoever pipelines and never reads fills our memory with answers
         return keep and not self._close and not self._force_close
 
     async def _linger(self, payload: StreamReader) -> None:
@@ -232,8 +267,7 @@ class ClientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        most = self._server.bounds.connections
-        if (most and self._server.count > most) or self._server.draining:
+        if self._server.draining or self._server.full:
             self._refuse(Refusal("draining" if self._server.draining else "overloaded", close=True))
 
     def data_received(self, data: bytes) -> None:
@@ -242,6 +276,7 @@ class ClientConnection(RequestHandler):
         if self._messages:
             self._tell_reader()
             self._head_since, self._head_bytes = 0.0, 0
+            self._waits = False
         elif data and self._waiting:
             if not self._head_since:
                 self._head_since = self._loop.time()
@@ -255,16 +290,23 @@ class ClientConnection(RequestHandler):
 
     def _tell_reader(self) -> None:
         """Where the parser gave up in the middle of a body, end the body: aiohttp leaves its reader waiting."""
-        request = self._current_request
-        if (
-            request is not None
-            and isinstance(self._messages[-1][0], _ErrInfo)
-            and not request.content.is_eof()
-        ):
-            request.content.set_exception(web.RequestPayloadError("body"))
+        if not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(web.RequestPayloadError("body"))
 
-    def look(self, now: float) -> None:
-        """Close what has been idle, refuse what has been sending its head, for too long."""
+    def look(self, now: float, transport: asyncio.Transport) -> None:
+        """Close what has been idle, refuse what has been sending its head, drop what takes nothing, for too long."""
+        if self._paused or transport.is_closing():
+            self._look_at_writing(now, transport)
+        else:
+            self._unsent = 0
         if not self._waiting:
             self._waits = False
             return
@@ -279,6 +321,14 @@ class ClientConnection(RequestHandler):
             most = bounds.keepalive if self._request_count else bounds.header_timeout
             if most and now - self._idle_since > most:
                 self.force_close()
+
+    def _look_at_writing(self, now: float, transport: asyncio.Transport) -> None:
+        """A client that does not read keeps its connection, closed or not, for as long as it likes: it is dropped."""
+        unsent = transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif unsent and self.patience and now - self._unsent_since > self.patience:
+            transport.abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal as if the parser had refused, and take nothing more in."""

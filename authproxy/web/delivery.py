@@ -1,9 +1,5 @@
 """The backend's answer on its way to the client: its head without what is hop-by-hop, its body as it comes."""
 
-import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
-
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.headers import HOP_BY_HOP, connection_options
@@ -11,14 +7,15 @@ from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection
 from authproxy.upstream.head import AnswerHead
-from authproxy.web.answer import Answer, connection_of, send, status_line
+from authproxy.web.answer import Answer, connection_of, persistence, send, status_line
 from authproxy.web.compat import Request
 
 LAST_CHUNK = b"0\r\n\r\n"
 _DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"x-request-id"}
+_NEVER_NAMED = frozenset({b"close", b"keep-alive", b"content-length"})
 _PLAIN_NAMES: dict[bytes, bool] = {}
 _NAMES_MOST = 4096
-_T = TypeVar("_T")
+_NAME_MOST = 64  # bytes of a name that is kept: names are the backend's to choose
 
 
 async def deliver(
@@ -62,11 +59,22 @@ async def deliver(
     return Answer(answer.status, keep_alive=keep)
 
 
+def interim(request: Request, head: AnswerHead) -> None:
+    """Pass a 1xx on, but for 100: that was ours to say, and we said it when the request was admitted."""
+    if head.status == 100 or request.exchange.status or request.transport is None:
+        return
+    fields = passed_fields(head, request.server.runtime.session_cookie)
+    # RFC 9110 section 8.6: a 1xx has no Content-Length; one of 0 is harmless until somebody believes it.
+    kept = [field for field in fields if not field.lower().startswith(b"content-length:")]
+    send(request, status_line(head.status, head.reason) + b"".join(kept) + b"\r\n")
+
+
 async def _stream(request: Request, connection: Connection, *, chunked: bool, idle: float) -> None:
     exchange, client = request.exchange, connection_of(request)
+    client.patience = idle
     while True:
         if client.write_paused:
-            await within(client.drained(), idle)
+            await client.drained()
         data = await connection.read()
         if not data:
             break
@@ -74,19 +82,6 @@ async def _stream(request: Request, connection: Connection, *, chunked: bool, id
         send(request, b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
     if chunked:
         send(request, LAST_CHUNK)
-
-
-async def within(waiting: Awaitable[_T], seconds: float) -> _T:
-    """Wait for the client at most this long.
-
-    Raises:
-        ConnectionResetError: it took nothing for so long; it is treated as gone.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await waiting
-    except TimeoutError:
-        raise ConnectionResetError("the client takes nothing") from None
 
 
 def _head(
@@ -99,10 +94,7 @@ def _head(
     parts.append(b"X-Request-Id: %b\r\n" % exchange.request_id.encode())
     if exchange.limit_lines:
         parts += [f"{name}: {value}\r\n".encode() for name, value in limit_headers(exchange)]
-    if not keep:
-        parts.append(b"Connection: close\r\n")
-    elif exchange.http_version == "1.0":
-        parts.append(b"Connection: keep-alive\r\n")
+    parts.append(persistence(exchange, keep=keep))
     parts.append(b"\r\n")
     return b"".join(parts)
 
@@ -124,9 +116,8 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
         elif lower == b"set-cookie" and value.partition(b"=")[0].strip() != session_cookie:
             fields.append(b"%b: %b\r\n" % (name, value))
     if options:
-        named = tuple(
-            option + b":" for option in connection_options(options) - {b"close", b"keep-alive"}
-        )
+        # Never the field that frames the body: the client would wait for its end, or read the next answer as part of it.
+        named = tuple(option + b":" for option in connection_options(options) - _NEVER_NAMED)
         fields = (
             [field for field in fields if not field.lower().startswith(named)] if named else fields
         )
@@ -136,6 +127,6 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
 def _learn(name: bytes) -> bool:
     lower = name.lower()
     passes = lower not in _DROPPED and lower != b"set-cookie"
-    if len(_PLAIN_NAMES) < _NAMES_MOST:
+    if len(name) <= _NAME_MOST and len(_PLAIN_NAMES) < _NAMES_MOST:
         _PLAIN_NAMES[name] = passes
     return passes

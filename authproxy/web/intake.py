@@ -34,6 +34,10 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     exchange.raw_target = message.path
     _check_version(exchange, message.version)
     told = _read_fields(exchange, message.raw_headers, runtime)
+    if message.upgrade and exchange.upgrade is None:
+        exchange.upgrade = (
+            b"unclear"  # the parser reads no further request, whatever we made of the fields
+        )
     _check_framing(exchange, runtime)
     _find_client(exchange, told, runtime)
     exchange.host = parse_host(exchange.host_field)
@@ -85,7 +89,7 @@ def _read_fields(
         raise Refusal("headers_too_large", close=True)
     if not exchange.host_field:
         raise Refusal("bad_request", "no-host", close=True)
-    if options:
+    if options or exchange.upgrade is not None:
         _apply_connection(exchange, connection_options(options))
     return told
 
@@ -97,8 +101,12 @@ def _apply_connection(exchange: Exchange, options: set[bytes]) -> None:
         exchange.lines = [line for line in exchange.lines if line[0].lower() not in named]
         if b"cookie" in named:
             exchange.cookies = []
+        if b"authorization" in named:
+            exchange.authorization = None
     if b"upgrade" not in options:
-        exchange.upgrade = None
+        exchange.upgrade = (
+            None  # RFC 9110 section 7.8: without the option the field asks for nothing
+        )
 
 
 def _host(exchange: Exchange, value: bytes) -> None:

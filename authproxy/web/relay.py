@@ -13,11 +13,10 @@ from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection, StaleConnection
-from authproxy.upstream.head import AnswerHead
 from authproxy.upstream.pool import Pool
-from authproxy.web.answer import Answer, send, status_line
+from authproxy.web.answer import Answer, send
 from authproxy.web.compat import Request
-from authproxy.web.delivery import deliver, passed_fields
+from authproxy.web.delivery import deliver, interim
 from authproxy.web.tunnel import is_websocket, open_tunnel
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -72,16 +71,7 @@ def _begin(request: Request, connection: Connection, method: bytes) -> None:
     connection.begin(method)
     if request.exchange.http_version == "1.1":
         # RFC 9110 section 15.2: 1xx only to those who can have heard of them.
-        connection.on_interim = lambda head: _interim(request, head)
-
-
-def _interim(request: Request, head: AnswerHead) -> None:
-    if head.status == 100 or request.exchange.status or request.transport is None:
-        return  # a 100 was ours to say, and we said it when the request was admitted
-    send(
-        request,
-        status_line(head.status, head.reason) + b"".join(passed_fields(head, b"")) + b"\r\n",
-    )
+        connection.on_interim = lambda head: interim(request, head)
 
 
 async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
@@ -92,13 +82,16 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
         upload.add_done_callback(lambda task: _upload_ended(task, connection))
-        try:
-            answer = await connection.head()
-        except (Refusal, StaleConnection):
-            _raise_upload_error(upload)
-            raise Refusal("upstream_invalid", "closed") from None
+        answer = await connection.head()
         # An answer before the request's end is passed on at once; the connection cannot be kept then.
         return await deliver(request, connection, answer, runtime, keep=upload.done())
+    except (Refusal, StaleConnection) as failure:
+        connection.abort()
+        if upload is not None:
+            _raise_upload_error(upload)  # that is why the connection to the backend was dropped
+        if isinstance(failure, StaleConnection):
+            raise Refusal("upstream_invalid", "stale") from None
+        raise
     except BaseException:
         connection.abort()
         raise

@@ -23,7 +23,7 @@ from authproxy.web.delivery import deliver
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 HIGH_WATER = 256 << 10
 GOING_AWAY = 1001
-CLOSE_PATIENCE = 2.0
+CLOSE_PATIENCE = 1.5  # seconds; a tunnel ends within 2 of the moment that it should
 _PASSED = frozenset(
     {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
 )
@@ -64,9 +64,10 @@ async def open_tunnel(
             raise Refusal("upstream_invalid", "stale") from None
         if answer.status != 101:
             return await deliver(request, connection, answer, runtime, keep=False)
-        return await _carry(request, connection, answer)
-    finally:
+        return await _carry(request, connection, answer, runtime)
+    except BaseException:
         connection.abort()
+        raise
 
 
 def _checked(request: Request, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
@@ -79,8 +80,11 @@ def _checked(request: Request, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-async def _carry(request: Request, connection: Connection, answer: AnswerHead) -> Answer:
+async def _carry(
+    request: Request, connection: Connection, answer: AnswerHead, runtime: Runtime
+) -> Answer:
     exchange, client = request.exchange, connection_of(request)
+    client.patience = runtime.idle_timeout(exchange)
     fields = _checked(request, answer)
     connection.tunnel()
     lines = [
@@ -96,6 +100,10 @@ async def _carry(request: Request, connection: Connection, answer: AnswerHead) -
     client.set_parser(inbound)  # type: ignore[arg-type]
     tunnel = Tunnel(request, connection, inbound)
     request.server.tunnels.add(tunnel)
+    if request.server.draining:
+        tunnel.end(
+            GOING_AWAY
+        )  # it was asked for before the drain, and answered after its beginning
     try:
         await tunnel.run()
     finally:
@@ -112,37 +120,52 @@ class Tunnel:
         self._connection = connection
         self._inbound = inbound
         self._frames = Frames()
-        self._code: int | None = None
+        self._code = 0  # with which we end it; 0: we do not
+        self._said = False  # the client was told so
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Carry until either side ends; whatever is left of the other is dropped then."""
+        """Carry until either side ends; what the client said before it left still reaches the backend."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._to_backend()), loop.create_task(self._to_client())]
         try:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._cut()
             # Either end went away, or was silent for too long: that is how tunnels end, and no error.
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if not self._shut_out:
+                self._connection.write(self._inbound.take())
+            self._connection.close()
 
     def end(self, code: int) -> None:
-        """Send a close frame as soon as the backend's frame is over, then close."""
+        """Send a close frame as soon as the backend's frame is over; both sides then have a moment to part in peace."""
+        if self._said:
+            return
         self._code = code
+        asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self._cut)
         if self._frames.between:
-            self._close_now()
+            self._say_goodbye()
 
-    def _close_now(self) -> None:
-        payload = (self._code or GOING_AWAY).to_bytes(2, "big")
-        if self._request.transport is not None:
-            send(self._request, b"\x88" + bytes([len(payload)]) + payload)
+    @property
+    def _shut_out(self) -> bool:
+        """Is nothing more of the client wanted? On a drain its answer to our close frame is."""
+        return self._code not in {0, GOING_AWAY}
+
+    def _cut(self) -> None:
         for task in self._tasks:
             task.cancel()
+
+    def _say_goodbye(self) -> None:
+        self._said = True
+        if self._request.transport is not None:
+            send(self._request, b"\x88\x02" + self._code.to_bytes(2, "big"))
 
     async def _to_backend(self) -> None:
         exchange = self._request.exchange
         while data := await self._inbound.read():
+            if self._shut_out:
+                continue
             exchange.bytes_in += len(data)
             self._connection.write(data)
             await self._connection.drain()
@@ -150,12 +173,13 @@ class Tunnel:
     async def _to_client(self) -> None:
         exchange, client = self._request.exchange, connection_of(self._request)
         while data := await self._connection.read():
-            if self._code is not None:
-                end = self._frames.next_boundary(data)
-                if end is not None:
-                    send(self._request, data[:end])
-                    self._close_now()
-                    return
+            if self._said:
+                continue  # RFC 6455 section 5.5.1: nothing follows a close frame
+            if self._code and (end := self._frames.next_boundary(data)) is not None:
+                exchange.bytes_out += end
+                send(self._request, data[:end])
+                self._say_goodbye()
+                continue
             self._frames.follow(data)
             exchange.bytes_out += len(data)
             send(self._request, data)
@@ -194,6 +218,10 @@ class Inbound:
         while not self._pieces and not self._ended:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        return self.take()
+
+    def take(self) -> bytes:
+        """What is here."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
