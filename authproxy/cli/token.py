@@ -1,0 +1,184 @@
+"""`authproxy token`: make test tokens, read them, and ask what the configuration says of one.
+
+A token comes as an argument or on stdin, and only `issue` ever prints one.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from authproxy.cli.options import ConfigOption, load_config
+
+app = typer.Typer(name="token", help="Make, read and verify tokens.", no_args_is_help=True)
+
+STDIN_MOST = 1 << 20
+
+TokenArgument = Annotated[
+    str | None, typer.Argument(metavar="TOKEN|-", help="The token; `-` or nothing: from stdin.")
+]
+
+
+@app.command()
+def issue(
+    subject: Annotated[str, typer.Option("--subject", metavar="S", help="Whom it speaks of.")],
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="G", help="A group; repeatable.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", metavar="S", help="A scope; repeatable.")
+    ] = None,
+    audience: Annotated[
+        str | None,
+        typer.Option("--audience", metavar="A", help="For whom; else the first configured one."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option("--claim", metavar="NAME=JSON", help="Any claim; repeatable."),
+    ] = None,
+    ttl: Annotated[
+        str, typer.Option("--ttl", metavar="DURATION", help="How long it is good: 90s, 10m, 1h.")
+    ] = "1h",
+    authenticator: Annotated[
+        str | None,
+        typer.Option("--authenticator", metavar="NAME", help="Who takes it; else the first."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print one signed test token, and nothing else. Needs an authenticator with `issue_with`.
+
+    Example: authproxy token issue --subject ann --group eng --claim 'tenant="acme"' --ttl 10m
+    """
+    from authproxy.cli.signing import Wanted, issuing, mint
+
+    wanted = Wanted(
+        subject=subject,
+        groups=tuple(group or ()),
+        scopes=tuple(scope or ()),
+        audience=audience,
+        claims=dict(_claim(text) for text in claim or ()),
+        ttl=_seconds(ttl),
+    )
+    _check_text("--subject", subject)
+    _check_text("--group", *wanted.groups)
+    _check_text("--scope", *wanted.scopes)
+    _check_text("--audience", *([] if audience is None else [audience]))
+    loaded = load_config(config)
+    able = issuing(loaded)
+    if authenticator is not None and authenticator not in able:
+        _unable(authenticator, loaded.usable().authenticators, able)
+    if not able:
+        _fail("no authenticator has a key to make tokens with: add `issue_with: {file: KEY}`")
+    print(mint(loaded, authenticator or next(iter(able)), wanted, time.time()))
+
+
+@app.command()
+def inspect(token: TokenArgument = None) -> None:
+    """Print what a token says, as JSON. Nothing is verified: anybody can write such a token.
+
+    Example: authproxy token inspect - < token.txt
+    """
+    from authproxy.authn.compact import MalformedToken
+    from authproxy.authn.issue import inspect as read
+
+    text = _read_token(token)
+    try:
+        found = read(text)
+    except MalformedToken as malformed:
+        _fail(f"this is no signed JWT ({malformed}): three parts of base64url joined by dots")
+    print(_printable(json.dumps(found, indent=2, ensure_ascii=False)))
+    typer.echo("unverified: `authproxy token verify` says what the configuration thinks", err=True)
+
+
+@app.command()
+def verify(token: TokenArgument = None, config: ConfigOption = None) -> None:
+    """Say what the configuration says of a token, and why: exit 0 where it is good, 1 where it is refused.
+
+    The verifiers are the server's own; what a route asks of groups and scopes is for `policy explain`.
+
+    Example: authproxy token issue --subject ann | authproxy token verify
+    """
+    from authproxy.cli.token_verdict import GOOD, judge_token, verdict_lines
+    from authproxy.runtime import verification
+
+    text = _read_token(token)
+    now = time.time()
+    verdict = judge_token(verification(load_config(config), os.environ), text, now)
+    for line in verdict_lines(verdict, now):
+        print(_printable(line))
+    if verdict.code != GOOD:
+        raise typer.Exit(1)
+
+
+def _read_token(argument: str | None) -> str:
+    if argument is not None and argument != "-":
+        return argument.strip()
+    if argument is None and _stdin_is_terminal():
+        raise typer.BadParameter("give the token, or `-` to read it from stdin")
+    content = sys.stdin.buffer.read(STDIN_MOST).decode("utf-8", "replace").strip()
+    if not content:
+        raise typer.BadParameter("there is no token on stdin")
+    return content
+
+
+def _stdin_is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter(f"{text[:80]!r} is no NAME=JSON", param_hint="--claim")
+    try:
+        found = json.loads(value, parse_constant=_no_constant)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # 1e400, lone surrogates
+        return name, found
+    except (ValueError, RecursionError):
+        hint = f"'{name}={json.dumps(value[:60])}'"
+        problem = f"the value of {name[:60]} is no JSON; as text it is written {hint}"
+        raise typer.BadParameter(problem, param_hint="--claim") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON (RFC 8259 section 6)
+
+
+def _check_text(option: str, *texts: str) -> None:
+    """Arguments that are no UTF-8 arrive as surrogates, which no token can hold."""
+    for text in texts:
+        if not text or not text.isprintable():
+            problem = f"{text[:60]!r} is empty, or holds what is no text"
+            raise typer.BadParameter(problem, param_hint=option)
+
+
+def _seconds(text: str) -> float:
+    from pydantic_core import PydanticCustomError
+
+    from authproxy.config.values import parse_duration
+
+    try:
+        return parse_duration(text)
+    except PydanticCustomError as error:
+        raise typer.BadParameter(error.message(), param_hint="--ttl") from None
+
+
+def _unable(name: str, known: Any, able: Any) -> NoReturn:
+    what = "has no `issue_with`" if name in known else "is not in the configuration"
+    text = f"`{name[:64]}` {what}; tokens can be made for: {', '.join(able) or 'none'}"
+    raise typer.BadParameter(text, param_hint="--authenticator")
+
+
+def _printable(text: str) -> str:
+    """The text with what could steer a terminal written as JSON escapes."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] if ord(c) != 127 else "\\u007f"
+        for c in text
+    )
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"authproxy: {text}", err=True)
+    raise typer.Exit(1)

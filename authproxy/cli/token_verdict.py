@@ -1,0 +1,142 @@
+"""What the configuration says of a token, and why, in words for the operator; callers are told much less.
+
+The verdict is the server's own: its verifiers are asked. The words only explain it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from authproxy.authn.compact import CompactToken, MalformedToken, parse
+from authproxy.config.schema import JwtAuthenticator
+from authproxy.model.errors import Refusal
+from authproxy.model.identity import Identity
+from authproxy.runtime import Verification
+
+GOOD = "good"
+
+# What the verifier's words mean; {…} are told by `_facts`.
+_REASONS = {
+    "too-long": "it is longer than `bounds.token_bytes` allows",
+    "header": "its header asks for what is not understood here (crit, b64, zip or enc)",
+    "typ": "its `typ` is {typ}: it is made for something else",
+    "algorithm": "its `alg` is {alg}; `algorithms` are {algorithms}",
+    "kid": "its `kid` is no short text",
+    "unknown-key": "no key of `keys` has its `alg` {alg} and `kid` {kid}",
+    "signature": "no key of `keys` made its signature",
+    "issuer": "its `iss` is not {issuer}",
+    "audience": "its `aud` is {aud}; `audiences` are {audiences}",
+    "exp": "its `exp` is {exp}, now is {now}, the leeway {leeway}",
+    "nbf": "its `nbf` is {nbf}, now is {now}, the leeway {leeway}",
+    "iat": "its `iat` is {iat}, now is {now}, the leeway {leeway}",
+    "subject": "its subject (`{subject}`) is missing, or no text",
+    "claim": "a claim that is read is no text, or holds a control character",
+}
+_TIMES = ("exp", "nbf", "iat")
+_LONGEST = 120
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVerdict:
+    """`code` is `good` or a code of refusals; `reason` explains a refusal; `identity` is there where it is good."""
+
+    code: str
+    authenticator: str | None
+    reason: str = ""
+    identity: Identity | None = None
+
+
+def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
+    """The verdict of the first authenticator that takes the token; of the first that calls it its own where none does."""
+    refused: list[TokenVerdict] = []
+    for name, verifier in decides.verifiers.items():
+        try:
+            identity = verifier.verify(token, now)
+        except Refusal as refusal:
+            reason = _explain(refusal.reason, decides.config.authenticators[name], token, now)
+            refused.append(TokenVerdict(refusal.code, name, reason))
+            continue
+        if identity is not None:
+            return TokenVerdict(GOOD, name, identity=identity)
+    return refused[0] if refused else TokenVerdict("token_invalid", None, _nobodys(decides, token))
+
+
+def _nobodys(decides: Verification, token: str) -> str:
+    try:
+        issuer = parse(token).issuer
+    except MalformedToken as malformed:
+        return f"malformed: it is no signed JWT ({malformed})"
+    known = ", ".join(f"{v.issuer} (`{name}`)" for name, v in decides.verifiers.items())
+    return f"issuer: its `iss` is {_shown(issuer)}; authenticators take {known or 'none'}"
+
+
+def _explain(reason: str, settings: JwtAuthenticator, token: str, now: float) -> str:
+    words = _REASONS.get(reason, "it is not well-formed")
+    return f"{reason}: {words.format_map(_facts(settings, token, now))}"
+
+
+def _facts(settings: JwtAuthenticator, token: str, now: float) -> dict[str, str]:
+    header, claims = _unverified(token)
+    return {
+        "typ": _shown(header.get("typ")),
+        "alg": _shown(header.get("alg")),
+        "kid": _shown(header.get("kid")),
+        "aud": _shown(claims.get("aud")),
+        **{name: _moment(claims.get(name)) for name in _TIMES},
+        "now": _moment(now),
+        "leeway": f"{settings.leeway:g} s",
+        "issuer": _shown(settings.issuer),
+        "subject": settings.claims.subject,
+        "algorithms": ", ".join(settings.algorithms),
+        "audiences": ", ".join(settings.audiences),
+    }
+
+
+def _unverified(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    try:
+        parsed: CompactToken = parse(token)
+        return parsed.read_header(), parsed.read_claims()
+    except MalformedToken:
+        return {}, {}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return "missing" if value is None else text[:_LONGEST] + "…" * (len(text) > _LONGEST)
+
+
+def _moment(value: object) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return _shown(value)
+    try:
+        return f"{datetime.fromtimestamp(int(value), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return _shown(value)
+
+
+def verdict_lines(verdict: TokenVerdict, now: float) -> list[str]:
+    """The verdict for people, one fact a line, the code first."""
+    pairs: list[tuple[str, str]] = [("verdict", verdict.code)]
+    pairs.append(("authenticator", verdict.authenticator or ""))
+    pairs.append(("reason", verdict.reason))
+    if verdict.identity is not None:
+        pairs += _identity_facts(verdict.identity, now)
+    return [f"{name}: {value}" for name, value in pairs if value]
+
+
+def _identity_facts(identity: Identity, now: float) -> list[tuple[str, str]]:
+    end = identity.expires_at
+    left = "" if end is None else f"{_moment(end)}, {_left(end - now)}"
+    return [
+        ("subject", identity.subject),
+        ("groups", ", ".join(identity.groups)),
+        ("scopes", ", ".join(sorted(identity.scopes))),
+        ("email", identity.email or ""),
+        ("expires", left),
+    ]
+
+
+def _left(seconds: float) -> str:
+    away = timedelta(seconds=abs(int(seconds)))
+    return f"in {away}" if seconds >= 0 else f"{away} ago, within the leeway"
