@@ -3,27 +3,23 @@
 Loading never stops at the first problem; whoever needs a usable configuration asks for `usable()`.
 """
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from authproxy.config.references import check_references
 from authproxy.config.schema import Config
 from authproxy.config.validate import validate
-from authproxy.config.yaml import read_yaml
+from authproxy.config.yaml import SIZE_MOST, read_yaml
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.headers import HeaderRules
 from authproxy.model.source import Path, Source
-from authproxy.policy.document import PolicyDocument
-from authproxy.policy.parse import Names, Policies, parse_policies
+from authproxy.policy.document import PolicyDocument, RouteDocument
+from authproxy.policy.parse import Damage, Names, Policies, parse_policies
 
 DEFAULT_PLACES = ("authproxy.yaml", "/etc/authproxy/authproxy.yaml")
-PLACEHOLDER = "\0"
-# What a route whose other parts are broken cannot be blamed for.
-_CONSEQUENCES = frozenset(
-    {"missing-allow", "route-tie", "empty-entry", "duplicate-route", "needs-identity"}
-)
+PLACEHOLDER = "placeholder"
 
 
 @dataclass(slots=True)
@@ -62,19 +58,27 @@ def find_config(named: str | None, environ: Mapping[str, str]) -> FilePath:
     """
     wanted = named or environ.get("AUTHPROXY_CONFIG")
     if wanted:
-        if not FilePath(wanted).is_file():
+        if not _is(FilePath.exists, FilePath(wanted)):
             remedy = "name an existing file with --config or AUTHPROXY_CONFIG"
-            raise ConfigError(
-                [Problem(wanted, 1, 1, "no-such-file", "there is no such file", remedy)]
-            )
+            raise _no_file(wanted, "there is no such file", remedy)
         return FilePath(wanted)
-    for place in DEFAULT_PLACES:
-        if FilePath(place).is_file():
-            return FilePath(place)
+    for place in map(FilePath, DEFAULT_PLACES):
+        if _is(FilePath.is_file, place):
+            return place
     remedy = "write one with `authproxy init`, or name it with --config"
-    raise ConfigError(
-        [Problem(DEFAULT_PLACES[0], 1, 1, "no-such-file", "there is no configuration", remedy)]
-    )
+    raise _no_file(DEFAULT_PLACES[0], "there is no configuration", remedy)
+
+
+def _no_file(name: str, text: str, remedy: str) -> ConfigError:
+    return ConfigError([Problem(name, 1, 1, "no-such-file", text, remedy)])
+
+
+def _is(kind: Callable[[FilePath], bool], path: FilePath) -> bool:
+    """Is this path of the kind? What may not be looked at, or can be no path at all, is not."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
 
 
 def load(file: FilePath) -> Loaded:
@@ -83,18 +87,18 @@ def load(file: FilePath) -> Loaded:
     data = _read(loaded, file)
     if data is None:
         return loaded
-    loaded.config, _, problems = validate(Config, data, loaded.source)
+    loaded.config, cut, problems = validate(Config, data, loaded.source)
     loaded.problems += problems
-    raw: dict[str, Any] = data if isinstance(data, dict) else {}
-    damaged = list(_read_policies(loaded, raw.get("policies", ["policies"])))
+    damage = _read_policies(loaded, data.get("policies", ["policies"]))
     names = Names(
-        upstreams=(*_names(raw.get("upstreams")), PLACEHOLDER),
-        authenticators=(*_names(raw.get("authenticators")), PLACEHOLDER),
+        upstreams=(*_names(data.get("upstreams")), PLACEHOLDER),
+        authenticators=(*_names(data.get("authenticators")), PLACEHOLDER),
         headers=HeaderRules(loaded.config.identity.strip if loaded.config else ()),
     )
-    loaded.policies = parse_policies(loaded.policy_files, names)
-    loaded.problems += [p for p in loaded.policies.problems if not _blameless(p, damaged)]
-    loaded.problems += _check_references(loaded)
+    loaded.policies = parse_policies(loaded.policy_files, names, damage)
+    loaded.problems += loaded.policies.problems
+    if loaded.config is not None:
+        loaded.problems += check_references(loaded.config, loaded.source, cut)
     loaded.problems.sort(key=lambda p: (p.file != loaded.source.file, p.file, p.line, p.column))
     return loaded
 
@@ -103,37 +107,30 @@ def _names(section: Any) -> tuple[str, ...]:
     return tuple(section) if isinstance(section, dict) else ()
 
 
-def _read(loaded: Loaded, file: FilePath) -> Any:
+def _read(loaded: Loaded, file: FilePath) -> dict[str, Any] | None:
     try:
-        data, source, problems = _read_file(file)
+        data, loaded.source, problems = _read_file(file)
     except ConfigError as error:
         loaded.problems += error.problems
         return None
-    loaded.source = source
     loaded.problems += problems
-    if not isinstance(data, dict):
-        loaded.problems.append(
-            source.problem(
-                (), "wrong-type", "the file must hold a mapping", "write `key: value` lines"
-            )
-        )
-        return None
-    return data
+    if isinstance(data, dict):
+        return data
+    text, remedy = "the file must hold a mapping", "write `key: value` lines"
+    loaded.problems.append(loaded.source.problem((), "wrong-type", text, remedy))
+    return None
 
 
 def _read_file(file: FilePath) -> tuple[Any, Source, list[Problem]]:
     name = shown(file)
     try:
-        text = file.read_bytes()
-    except OSError as error:
-        words = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            [
-                Problem(
-                    name, 1, 1, "unreadable", f"cannot be read: {words}", "check its path and mode"
-                )
-            ]
-        ) from None
+        with file.open("rb") as opened:
+            text = opened.read(SIZE_MOST + 1)
+    except (OSError, ValueError) as error:
+        words = (getattr(error, "strerror", None) or "no path").lower()
+        remedy = "check its path and mode"
+        problem = Problem(name, 1, 1, "unreadable", f"cannot be read: {words}", remedy)
+        raise ConfigError([problem]) from None
     return read_yaml(text, name)
 
 
@@ -149,7 +146,7 @@ def policy_paths(folder: FilePath, named: list[str]) -> Iterator[tuple[int, File
     """The policy files: those named, and `*.yaml` in the named directories, by name; with the index of what named each."""
     for index, name in enumerate(named):
         path = folder / name
-        if path.is_dir():
+        if _is(FilePath.is_dir, path):
             # Dot files are what editors and Kubernetes (`..data`) leave there.
             yield from (
                 (index, p)
@@ -160,106 +157,77 @@ def policy_paths(folder: FilePath, named: list[str]) -> Iterator[tuple[int, File
             yield index, path
 
 
-def _read_policies(loaded: Loaded, named: Any) -> Iterator[tuple[str, int, int]]:
-    """Read them; yields (file, first line, last line) of each route that is damaged."""
-    if not isinstance(named, list) or not all(isinstance(n, str) for n in named):
-        return
-    found = list(policy_paths(loaded.folder, named))
-    for index in set(range(len(named))) - {i for i, _ in found}:
-        text = f"there are no *.yaml files in `{named[index][:200]}`: everything would be refused"
-        loaded.problems.append(
-            loaded.source.problem(("policies", index), "no-policies", text, "add a policy file")
-        )
-    for index, path in found:
-        if not path.is_file():
-            text = f"there is no file or directory `{named[index][:200]}`"
-            loaded.problems.append(
-                loaded.source.problem(
-                    ("policies", index), "no-such-file", text, "create it, or mend the path"
-                )
-            )
-            continue
-        yield from _read_policy(loaded, path)
+def _read_policies(loaded: Loaded, named: Any) -> Damage:
+    """Read them all; which keys of which routes are damaged."""
+    names = [n if isinstance(n, str) else "" for n in named] if isinstance(named, list) else []
+    found = list(policy_paths(loaded.folder, names))
+    damage: dict[tuple[str, int], set[str]] = {}
+    once: set[FilePath] = set()
+    for index, name in enumerate(names):
+        path: Path = ("policies", index)
+        files = [file for i, file in found if i == index and name]
+        if name and not files:
+            text = f"there are no *.yaml files in `{name[:200]}`: everything would be refused"
+            problem = loaded.source.problem(path, "no-policies", text, "add a policy file")
+            loaded.problems.append(problem)
+        for file in files:
+            if not _is(FilePath.is_file, file):
+                text = f"there is no file `{shown(file)[:200]}`"
+                remedy = "create it, or mend the path"
+                problem = loaded.source.problem(path, "no-such-file", text, remedy)
+                loaded.problems.append(problem)
+            elif file.resolve() not in once:
+                once.add(file.resolve())
+                damage.update(_read_policy(loaded, file))
+    return damage
 
 
-def _read_policy(loaded: Loaded, path: FilePath) -> Iterator[tuple[str, int, int]]:
+def _read_policy(loaded: Loaded, path: FilePath) -> dict[tuple[str, int], set[str]]:
     try:
         data, source, problems = _read_file(path)
     except ConfigError as error:
         loaded.problems += error.problems
-        return
-    loaded.problems += problems
-    document, cut, problems = validate(PolicyDocument, data, source, _fill)
-    loaded.problems += problems
+        return {}
+    document, cut, more = validate(PolicyDocument, data, source, fill)
+    loaded.problems += [*problems, *more]
     if document is not None:
         loaded.policy_files.append((document, source))
-        for index in {c[1] for c in cut if len(c) > 1 and c[0] == "routes"}:
-            start = source.place(("routes", index))[0]
-            after = source.values.get(("routes", int(index) + 1))
-            yield source.file, start, after[0] - 1 if after else 1 << 30
+    return _damage(source.file, cut)
 
 
-def _fill(path: Path) -> Any:
-    """Something harmless for the required parts of a broken route, so that the rest of it can be looked at."""
-    if len(path) >= 3 and path[0] == "routes":
-        inside = {
-            "name": f"placeholder-{path[1]}",
-            "upstream": PLACEHOLDER,
-            "authenticate": [PLACEHOLDER],
-        }
-        inside["match"] = {"paths": [f"/placeholder-{path[1]}"]}  # type: ignore[assignment]
-        if len(path) == 3:
-            return inside.get(str(path[2]))
-        if path[2:] == ("match", "paths"):
-            return [f"/placeholder-{path[1]}"]
+def _damage(file: str, cut: set[Path]) -> dict[tuple[str, int], set[str]]:
+    damage: dict[tuple[str, int], set[str]] = {}
+    for path in cut:
+        if len(path) > 1 and path[0] == "routes":
+            keys = [str(path[2])] if len(path) > 2 else list(RouteDocument.model_fields)
+            damage.setdefault((file, int(path[1])), set()).update(keys)
+    return damage
+
+
+def fill(path: Path) -> Any:
+    """Something harmless for the broken parts of a route, so that the rest of it can be looked at.
+
+    Items of lists are always replaced and never removed, as those behind them would no longer be where the file has them.
+    """
+    match path:
+        case ("routes", int(index)):
+            return {
+                key: fill((*path, key)) for key in ("name", "match", "upstream", "authenticate")
+            }
+        case ("routes", index, "name"):
+            return f"{PLACEHOLDER}-{index}"
+        case ("routes", _, "match"):
+            return {"paths": [f"/{PLACEHOLDER}"]}
+        case ("routes", _, "match", "paths"):
+            return [f"/{PLACEHOLDER}"]
+        case ("routes", _, "upstream"):
+            return PLACEHOLDER
+        case ("routes", _, "authenticate"):
+            return [PLACEHOLDER]
+        case ("routes", _, "allow" | "deny", int(index)):
+            return {"subjects": [f"{PLACEHOLDER}-{index}"]}
+        case ("routes", _, "rate_limits", int(index)):
+            return {"name": f"{PLACEHOLDER}-{index}", "limit": "1/second", "per": "route"}
+        case ("tests", int()):
+            return {"request": f"GET https://{PLACEHOLDER}/", "expect": "no_route"}
     return None
-
-
-def _blameless(problem: Problem, damaged: list[tuple[str, int, int]]) -> bool:
-    return problem.code in _CONSEQUENCES and any(
-        problem.file == file and first <= problem.line <= last for file, first, last in damaged
-    )
-
-
-def _check_references(loaded: Loaded) -> Iterator[Problem]:
-    """What is wrong between two parts that are each right by themselves."""
-    config = loaded.config
-    if config is None:
-        return
-    issuers: dict[tuple[str, str], str] = {}
-    for name, settings in config.authenticators.items():
-        for slot in settings.token_from:
-            place = (
-                f"{(slot.header or '').lower()} {(slot.scheme or '').lower()} {slot.cookie or ''}"
-            )
-            other = issuers.setdefault((settings.issuer, place), name)
-            if other != name:
-                text = f"`{name}` and `{other}` read the same issuer from the same place"
-                path: Path = ("authenticators", name, "issuer")
-                yield loaded.source.problem(
-                    path, "duplicate-issuer", text, "make them one, or read another header"
-                )
-    addresses = [str(listener.address) for listener in config.listeners]
-    for index, address in enumerate(addresses):
-        if address in addresses[:index] and not address.endswith(":0"):
-            yield loaded.source.problem(
-                ("listeners", index, "address"),
-                "duplicate-address",
-                f"{address} is taken by another listener",
-                "choose another port",
-            )
-    if config.admin is not False and str(config.admin.address) in addresses:
-        path = (
-            ("admin", "address") if ("admin", "address") in loaded.source.values else ("listeners",)
-        )
-        yield loaded.source.problem(
-            path,
-            "admin-on-listener",
-            "the admin listener must not be a proxied one",
-            "give it an address of its own",
-        )
-
-
-def config_environment() -> Mapping[str, str]:
-    """The environment that configuration and secrets are read from."""
-    return os.environ

@@ -1,10 +1,11 @@
 """The models of `authproxy.yaml`: names and defaults as the reference documents them. JSON Schema comes from here.
 
-Values only; whether names point at something is `references.py`'s question, and no file is opened here.
+Values only; whether two parts fit is `references.py`'s question, whether names point at something that of the policies.
+No file is opened here.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
@@ -14,9 +15,10 @@ from authproxy.config.values import (
     ListenAddress,
     NetworkText,
     Secret,
+    ServerURL,
     Size,
     SocketAddress,
-    check_url,
+    has_userinfo,
     later,
 )
 from authproxy.model.address import Network
@@ -26,9 +28,13 @@ from authproxy.policy.document import RateLimit, read_rate
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
 
-ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")  # fmt: skip
-SYMMETRIC = ("HS256", "HS384", "HS512")
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256", "HS384", "HS512"]  # fmt: skip
+Asymmetric = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]  # fmt: skip
+Symmetric = Literal["HS256", "HS384", "HS512"]
+ASYMMETRIC: tuple[str, ...] = get_args(Asymmetric)
+SYMMETRIC: tuple[str, ...] = get_args(Symmetric)
+Algorithm = Literal[Asymmetric, Symmetric]
 
 
 class CertificatePair(Section):
@@ -74,6 +80,8 @@ class State(Section):
     """Where counters live."""
 
     url: StrictStr | None = None
+    username: later("a shared Redis") = None  # type: ignore[valid-type]
+    password: later("a shared Redis") = None  # type: ignore[valid-type]
     on_failure: Literal["refuse", "allow_limits"] = "refuse"
 
     @field_validator("url")
@@ -170,6 +178,23 @@ class JwtAuthenticator(Section):
     claims: ClaimNames = ClaimNames()
     issue_with: SigningKey | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        kind = value.get("type") if isinstance(value, dict) else None
+        if kind in {"password", "oidc", "certificate"}:
+            text = f"authenticators of the type {kind} are not part of this version"
+            raise wrong("not-available", text, "write `type: jwt`, or remove it")
+        return value
+
+    @field_validator("issuer")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if has_userinfo(value):
+            text = "credentials in a URL are refused"
+            raise wrong("literal-secret", text, "write the issuer without them")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> "JwtAuthenticator":
         symmetric = {a for a in self.algorithms if a in SYMMETRIC}
@@ -235,54 +260,29 @@ class Timeouts(Section):
     idle: Duration = 300.0
 
 
-def _server(value: Any) -> str:
-    if not isinstance(value, str):
-        raise wrong("bad-url", "this is no server", 'write `"http://127.0.0.1:9000"`')
-    if value.startswith("unix:"):
-        if not value.removeprefix("unix:").startswith("/"):
-            raise wrong(
-                "bad-url", "a Unix socket needs an absolute path", "write `unix:/run/backend.sock`"
-            )
-        return value
-    if (
-        check_url(value, ("http", "https")).split("://", 1)[1].rstrip("/").count("/")
-        or "?" in value
-        or "#" in value
-    ):
-        raise wrong(
-            "bad-url",
-            "a server has no path",
-            "write scheme, host and port only; `rewrite` changes paths",
-        )
-    return value
-
-
 class Upstream(Section):
     """The servers of one backend."""
 
-    servers: Annotated[list[StrictStr], Field(min_length=1)]
+    servers: Annotated[list[ServerURL], Field(min_length=1)]
     host: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$")] = "client"
     timeouts: Timeouts = Timeouts()
     tls: UpstreamTLS | None = None
-
-    @field_validator("servers", mode="after")
-    @classmethod
-    def _servers(cls, value: list[str]) -> list[str]:
-        return [_server(server) for server in value]
 
 
 class Assertion(Section):
     """A signed identity for the backend."""
 
-    enabled: Annotated[Literal[False], Field()] = False
+    enabled: Literal[False] = False
+    issuer: StrictStr | None = None
+    key: SigningKey | None = None
+    ttl: Duration = 60.0
 
-    @field_validator("enabled", mode="before")
+    @model_validator(mode="before")
     @classmethod
     def _off(cls, value: Any) -> Any:
-        if value is True:
-            raise wrong(
-                "not-available", "the signed assertion is not part of this version", "remove it"
-            )
+        if isinstance(value, dict) and value.get("enabled") is True:
+            text = "the signed assertion is not part of this version"
+            raise wrong("not-available", text, "write `enabled: false`, or remove it")
         return value
 
 
@@ -313,7 +313,7 @@ class Bounds(Section):
     @field_validator("body_rate", mode="after")
     @classmethod
     def _rate(cls, value: str | int) -> str | int:
-        if value != 0 and not re.fullmatch(r"\d{1,9}(B|KiB|MiB)/s", str(value)):
+        if value != 0 and not re.fullmatch(r"[0-9]{1,9}(B|KiB|MiB)/s", str(value)):
             raise wrong(
                 "bad-size", "this is no rate of bytes", "write it like `1KiB/s`, or 0 for none"
             )
@@ -322,7 +322,7 @@ class Bounds(Section):
     @property
     def body_rate_bytes(self) -> int:
         """The least that a request body must bring, in bytes a second; 0 is none."""
-        number, unit = re.match(r"(\d+)(\D*)", str(self.body_rate)).groups()  # type: ignore[union-attr]
+        number, unit = re.match(r"([0-9]+)(.*)", str(self.body_rate)).groups()  # type: ignore[union-attr]
         return int(number) * {"B/s": 1, "KiB/s": 1024, "MiB/s": 1 << 20}.get(unit, 0)
 
 

@@ -1,11 +1,12 @@
 """Data against a model: every problem at once, each with its place, its code and a remedy, never with a secret.
 
-What is wrong is cut out and the rest validated again, so that later checks still see what is right.
+What is wrong is cut out and the rest validated again, so that later checks still see what is right. What only follows
+from a cut is no problem of its own.
 """
 
 import copy
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,8 +16,12 @@ from authproxy.model.errors import Problem
 from authproxy.model.source import Path, Source
 
 _Model = TypeVar("_Model", bound=BaseModel)
-ROUNDS_MOST = 16
+Fill = Callable[[Path], Any]
+# At each path, what its value was tried as and why it is none of it.
+Errors = Mapping[Path, Sequence[ErrorDetails]]
+ROUNDS_MOST = 32
 
+_A_MAPPING = ("wrong-type", "must be a mapping", "write {key: value}, or one `key: value` a line")
 # error type of pydantic: (code, text, remedy); the input itself is never shown, it might be a secret.
 _WORDS: Mapping[str, tuple[str, str, str]] = {
     "bool_type": ("wrong-type", "must be a boolean", "write true or false"),
@@ -24,86 +29,62 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "float_type": ("wrong-type", "must be a number", "write digits without quotes"),
     "string_type": ("wrong-type", "must be text", "write text; quote what reads as something else"),
     "list_type": ("wrong-type", "must be a list", "write [one, two], or one `- item` a line"),
-    "dict_type": (
-        "wrong-type",
-        "must be a mapping",
-        "write {key: value}, or one `key: value` a line",
-    ),
-    "model_type": (
-        "wrong-type",
-        "must be a mapping",
-        "write {key: value}, or one `key: value` a line",
-    ),
-    "model_attributes_type": ("wrong-type", "must be a mapping", "write {key: value}"),
+    "dict_type": _A_MAPPING,
+    "model_type": _A_MAPPING,
+    "model_attributes_type": _A_MAPPING,
     "too_short": ("empty-list", "must not be empty", "write at least one, or remove the key"),
+    "too_long": ("too-long", "has too many items", "write at most {max_length}"),
     "string_too_short": ("empty-text", "must not be empty", "write something, or remove the key"),
     "none_required": ("wrong-type", "cannot be set", "remove it"),
+    "literal_error": ("unknown-value", "has no such value", "write {expected}"),
+    "greater_than_equal": ("too-small", "is too small", "write at least {ge}"),
+    "string_pattern_mismatch": (
+        "bad-text",
+        "is not written as it must be",
+        "it must match {pattern}",
+    ),
 }
 
 
 def validate(
-    model: type[_Model], data: Any, source: Source, fill: Callable[[Path], Any] | None = None
+    model: type[_Model], data: Any, source: Source, fill: Fill | None = None
 ) -> tuple[_Model | None, set[Path], list[Problem]]:
     """The model (None where nothing of it can be saved), the paths that were cut out of it, and the problems.
 
-    `fill` says what to put where a required value is missing or was cut out; None: give up there.
+    `fill` says what to put where a required value is missing or was cut out; None: do without it.
     """
     problems: dict[Problem, None] = {}
-    cut: set[Path] = set()
-    data = copy.deepcopy(data) if data is not None else {}
+    rest = _Rest({} if data is None else data, fill)
     for _ in range(ROUNDS_MOST):
         try:
-            return model.model_validate(data), cut, list(problems)
+            return model.model_validate(rest.data), rest.cut, list(problems)
         except ValidationError as error:
             errors = _sharpest(error.errors(include_url=False), source)
-            for path, detail in errors.items():
-                if not any(path[: len(c)] == c for c in cut):
-                    problems.update(dict.fromkeys([_problem(detail, path, source, model)]))
-            if not _cut(data, [(d["type"], path) for path, d in errors.items()], cut, fill):
+            meant = {path: _meant(path, found[0], model) for path, found in errors.items()}
+            for path, found in errors.items():
+                if not rest.explains(path) and path not in meant.values():
+                    problem = _problem(found, path, source, meant[path] or path, model)
+                    problems.update({problem: None})
+            if not rest.without(errors, meant):
                 break
-    return None, cut, list(problems)
+    return None, rest.cut, list(problems)
 
 
-def _sharpest(details: list[ErrorDetails], source: Source) -> dict[Path, ErrorDetails]:
-    """One error a path, and none around another: a union complains once for each of its branches."""
-    errors: dict[Path, ErrorDetails] = {}
+def _sharpest(details: Iterable[ErrorDetails], source: Source) -> Errors:
+    """The errors of each path that has none below it: a union complains once for each of its branches."""
+    errors: dict[Path, list[ErrorDetails]] = {}
     for detail in details:
-        errors.setdefault(_path(detail, source), detail)
+        errors.setdefault(_path(detail, source), []).append(detail)
     around = {path[:length] for path in errors for length in range(len(path))}
-    return {path: detail for path, detail in errors.items() if path not in around}
+    return {path: _telling(found) for path, found in errors.items() if path not in around}
 
 
-def _cut(
-    data: Any, errors: list[tuple[str, Path]], cut: set[Path], fill: Callable[[Path], Any] | None
-) -> bool:
-    """Cut out what is wrong, or fill in what is missing; False where that is impossible."""
-    # The last items of a list first: what stands before them keeps its index.
-    for kind, path in sorted(errors, key=lambda e: [str(p).zfill(9) for p in e[1]], reverse=True):
-        holder = data
-        for part in path[:-1]:
-            holder = holder[part] if isinstance(holder, dict | list) else None
-        if not path or not isinstance(holder, dict | list):
-            return False
-        key: Any = path[-1]
-        if isinstance(holder, list) and len(holder) <= key:
-            continue
-        cut.add(path)
-        placeholder = fill(path) if fill is not None else None
-        if (
-            placeholder is not None and holder.get(key) != placeholder
-            if isinstance(holder, dict)
-            else False
-        ):
-            holder[key] = placeholder
-        elif isinstance(holder, list):
-            holder[key] = holder[key - 1] if key else None
-            if key == 0:
-                del holder[key]
-        elif kind == "missing" or key not in holder:
-            return False
-        else:
-            del holder[key]
-    return True
+def _telling(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Those that say what is wrong with the value, where others only say that it is of another kind."""
+    telling = [
+        d for d in details if "remedy" in d.get("ctx", {}) or d["type"].endswith("too_short")
+    ]
+    return telling[:1] or [d for d in details if d["type"] != "none_required"] or list(details)
 
 
 def _path(detail: ErrorDetails, source: Source) -> Path:
@@ -117,62 +98,102 @@ def _path(detail: ErrorDetails, source: Source) -> Path:
     return path
 
 
-def _problem(detail: ErrorDetails, path: Path, source: Source, model: type[BaseModel]) -> Problem:
-    kind, context = detail["type"], detail.get("ctx", {})
-    name = next((str(p) for p in reversed(path) if isinstance(p, str)), "the file")
+class _Rest:
+    """The data as far as it is good."""
+
+    def __init__(self, data: Any, fill: Fill | None) -> None:
+        self.data = copy.deepcopy(data)
+        self.cut: set[Path] = set()
+        self._fill = fill or (lambda _path: None)
+
+    def explains(self, path: Path) -> bool:
+        """Does an error here only follow from a cut, in it or around it?"""
+        return any(path[: len(c)] == c or c[: len(path)] == path for c in self.cut)
+
+    def without(self, errors: Errors, meant: Mapping[Path, Path | None]) -> bool:
+        """Take out what is wrong and fill in what is missing; False where that is impossible."""
+        for path, found in errors.items():
+            # A key that nobody knows harms nothing, unless it was meant to be another.
+            target = meant[path] if found[0]["type"] == "extra_forbidden" else path
+            if target is not None:
+                self.cut.add(target)
+        return all(self._take(path, errors) for path in errors)
+
+    def _take(self, path: Path, errors: Errors) -> bool:
+        """Replace what stands here, else remove it, else what is around it."""
+        if not path:
+            return False
+        holder, key = self._at(path[:-1]), path[-1]
+        if not isinstance(holder, dict | list):
+            return True  # what is around it was taken already
+        instead = self._fill(path)
+        there = holder.get(key) if isinstance(holder, dict) else holder[int(key)]
+        if isinstance(holder, list) and instead is None:
+            # A good neighbour stands in: what comes behind keeps its index, and so its place.
+            good = (i for i in range(len(holder)) if not _any_below((*path[:-1], i), errors))
+            instead = copy.deepcopy(next((holder[i] for i in good), None))
+        if instead is not None and instead != there:
+            holder[key] = instead
+        elif isinstance(holder, dict) and key in holder:
+            del holder[key]
+        else:
+            self.cut.add(path[:-1])
+            return self._take(path[:-1], errors)
+        return True
+
+    def _at(self, path: Path) -> Any:
+        found = self.data
+        for part in path:
+            if isinstance(found, dict):
+                found = found.get(part)
+            elif isinstance(found, list) and isinstance(part, int) and part < len(found):
+                found = found[part]
+            else:
+                return None
+        return found
+
+
+def _any_below(path: Path, errors: Errors) -> bool:
+    return any(error[: len(path)] == path for error in errors)
+
+
+def _problem(
+    details: Sequence[ErrorDetails], path: Path, source: Source, meant: Path, model: type[BaseModel]
+) -> Problem:
+    kind, context = details[0]["type"], details[0].get("ctx", {})
+    name = next((str(p)[:80] for p in reversed(path) if isinstance(p, str)), "the file")
     if "remedy" in context:
-        offset = context.get("offset", 0)
-        return source.problem(
-            path, kind, f"`{name}`: {context['text']}", context["remedy"], offset=offset
-        )
+        text, offset = f"`{name}`: {context['text']}", context.get("offset", 0)
+        return source.problem(path, kind, text, context["remedy"], offset=offset)
     if kind == "missing":
         return source.problem(path[:-1], "missing-key", f"`{name}` is missing", f"add `{name}`")
     if kind == "extra_forbidden":
-        return source.problem(
-            path,
-            "unknown-key",
-            f"there is no key `{name[:80]}` here",
-            _similar(name, path, model),
-            key=True,
-        )
-    if kind in {"literal_error", "enum"}:
-        return source.problem(
-            path,
-            "unknown-value",
-            f"`{name}` has no such value",
-            f"write {context.get('expected', 'another')}",
-        )
-    if kind == "string_pattern_mismatch":
-        return source.problem(
-            path,
-            "bad-text",
-            f"`{name}` is not written as it must be",
-            f"it must match {context.get('pattern')}",
-        )
-    if kind == "greater_than_equal":
-        return source.problem(
-            path, "too-small", f"`{name}` is too small", f"write at least {context.get('ge')}"
-        )
-    if kind == "too_long":
-        return source.problem(
-            path,
-            "too-long",
-            f"`{name}` has too many items",
-            f"write at most {context.get('max_length')}",
-        )
-    code, text, remedy = _WORDS.get(kind, ("bad-value", detail["msg"].lower(), "see the reference"))
-    return source.problem(path, code, f"`{name}` {text}", remedy)
+        fields = ", ".join(_fields(path[:-1], model))
+        remedy = f"did you mean `{meant[-1]}`?" if meant != path else f"known keys: {fields}"
+        text = f"there is no key `{name}` here"
+        return source.problem(path, "unknown-key", text, remedy, key=True)
+    words = [(_WORDS.get(d["type"], _UNFORESEEN), d.get("ctx", {})) for d in details]
+    remedies = dict.fromkeys(word[2].format_map(ctx) for word, ctx in words)
+    code, text, _ = words[0][0]
+    return source.problem(path, code, f"`{name}` {text}", "; or ".join(remedies))
 
 
-def _similar(name: str, path: Path, model: type[BaseModel]) -> str:
+_UNFORESEEN = ("bad-value", "cannot be used", "see the reference")
+
+
+def _meant(path: Path, detail: ErrorDetails, model: type[BaseModel]) -> Path | None:
+    """The path that was probably meant by an unknown key."""
+    if detail["type"] != "extra_forbidden":
+        return None
+    close = difflib.get_close_matches(str(path[-1]), _fields(path[:-1], model), 1)
+    return (*path[:-1], close[0]) if close else None
+
+
+def _fields(path: Path, model: type[BaseModel]) -> list[str]:
     known: Any = model
-    for part in path[:-1]:
+    for part in path:
         known = _inner(known, part)
-    fields = list(getattr(known, "model_fields", {}))
-    close = difflib.get_close_matches(name, fields, 1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"remove it; known keys: {', '.join(fields)}" if fields else "remove it"
+    return list(getattr(known, "model_fields", {}))
 
 
 def _inner(model: Any, part: str | int) -> Any:

@@ -7,18 +7,17 @@ Each parses text into a value or raises a `wrong(...)` that carries a stable cod
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
 
-from authproxy.model.address import Network, parse_network
+from authproxy.model.address import Network, parse_address, parse_network
 from authproxy.model.shape import Section, wrong
 
 DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-DURATION = r"^\d{1,9}(ms|s|m|h|d)$"
-SIZE = r"^\d{1,12}(B|KiB|MiB|GiB)?$"
+DURATION = r"^([0-9]{1,9})(ms|s|m|h|d)$"
+SIZE = r"^([0-9]{1,12})(B|KiB|MiB|GiB)?$"
 
 
 def _text(value: Any, example: str) -> str:
@@ -29,7 +28,7 @@ def _text(value: Any, example: str) -> str:
 
 def parse_duration(value: Any) -> float:
     """`500ms 30s 5m 12h 7d` in seconds."""
-    found = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", value) if isinstance(value, str) else None
+    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if found is None:
         raise wrong(
             "bad-duration",
@@ -41,9 +40,9 @@ def parse_duration(value: Any) -> float:
 
 def parse_size(value: Any) -> int:
     """`64KiB 10MiB` or a plain number, in bytes."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62:
         return value
-    found = re.fullmatch(r"(\d{1,12})(B|KiB|MiB|GiB)?", value) if isinstance(value, str) else None
+    found = re.fullmatch(SIZE, value) if isinstance(value, str) else None
     if found is None:
         raise wrong("bad-size", "this is no size", "write a number and a unit: `64KiB` or `10MiB`")
     return int(found[1]) * SIZE_UNITS[found[2] or "B"]
@@ -97,34 +96,39 @@ def parse_socket_address(value: Any) -> SocketAddress:
     """`127.0.0.1:8443`, `[::]:8443`, `localhost:8443` or `unix:/run/authproxy.sock`."""
     text = _text(value, "127.0.0.1:8443")
     if text.startswith("unix:"):
-        if not text.removeprefix("unix:").startswith("/"):
-            raise wrong(
-                "bad-address",
-                "a Unix socket needs an absolute path",
-                "write `unix:/run/authproxy.sock`",
-            )
-        return SocketAddress(path=text.removeprefix("unix:"))
+        return SocketAddress(path=check_socket(text, "bad-address"))
     if text.startswith("fd:"):
-        raise wrong(
-            "not-available",
-            "listening on inherited sockets is not part of this version",
-            "write `host:port`",
-        )
-    host, _, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
+        said = "listening on inherited sockets is not part of this version"
+        raise wrong("not-available", said, "write `host:port`")
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > 65535 or not _is_six(found["six"]):
+        remedy = 'write `host:port`, `"[::]:8443"` or `unix:/path`'
+        raise wrong("bad-address", "this is no address to listen on", remedy)
+    return SocketAddress(found["six"] or found["name"], int(found["port"]))
+
+
+_LISTEN = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]{1,253})):(?P<port>[0-9]{1,5})"
+)
+
+
+def _is_six(text: str | None) -> bool:
+    return text is None or (":" in text and parse_address(text) is not None)
+
+
+def check_socket(text: str, code: str) -> str:
+    """The path of `unix:/path`."""
+    path = text.removeprefix("unix:")
+    # sun_path holds 108 bytes, the last of them 0 (unix(7)).
     if (
-        not host
-        or not port.isascii()
-        or not port.isdigit()
-        or int(port) > 65535
-        or (":" in host and not bracketed)
+        not path.startswith("/")
+        or path.startswith("//")
+        or "\0" in path
+        or len(path.encode("utf-8", "replace")) > 107
     ):
-        raise wrong(
-            "bad-address",
-            "this is no address to listen on",
-            'write `host:port`, `"[::]:8443"` or `unix:/path`',
-        )
-    return SocketAddress(host.strip("[]"), int(port))
+        said = "a Unix socket needs an absolute path of at most 107 bytes"
+        raise wrong(code, said, "write it like `unix:/run/name.sock`")
+    return path
 
 
 ListenAddress = Annotated[
@@ -132,52 +136,70 @@ ListenAddress = Annotated[
 ]
 
 
-def check_url(text: str, schemes: tuple[str, ...]) -> str:
-    """The URL itself if it names a host, is of one of these schemes and holds no credentials."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_SERVER = re.compile(
+    rf"https?://(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|{_LABEL}(?:\.{_LABEL})*\.?)"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+)
+
+
+def has_userinfo(url: str) -> bool:
+    """Does the URL hold credentials (RFC 3986 section 3.2.1)?"""
+    _, marks, rest = url.partition("//")
+    return bool(marks) and "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]
+
+
+def parse_server(value: Any) -> str:
+    """`http://127.0.0.1:9000`, `https://orders.internal` or `unix:/run/backend.sock`, without a last `/`."""
+    text = _text(value, "http://127.0.0.1:9000")
+    if text.startswith("unix:"):
+        return "unix:" + check_socket(text, "bad-url")
+    if has_userinfo(text):
+        remedy = "leave them out; secrets go in as {file: PATH} or {env: NAME}"
+        raise wrong("literal-secret", "credentials in a URL are refused", remedy)
+    found = _SERVER.match(text)
+    if (
+        found is not None
+        and found.end() < len(text)
+        and text[found.end() - 1 :][:1] in {"/", "?", "#"}
+    ):
+        remedy = "write scheme, host and port only; `rewrite` changes paths"
+        raise wrong("bad-url", "a server has no path", remedy)
+    if (
+        found is None
+        or found.end() != len(text)
+        or not _is_six(found["six"])
+        or not 0 < int(found["port"] or 80) < 65536
+    ):
         raise wrong(
-            "bad-url", "this is no URL", f"write it like `{schemes[0]}://host:port`"
-        ) from None
-    if "@" in parts.netloc:
-        raise wrong(
-            "literal-secret",
-            "credentials in a URL are refused",
-            "leave them out; secrets go in as {file: PATH} or {env: NAME}",
+            "bad-url", "this is no server", "write it like `http://host:port`, in lower case"
         )
-    if parts.scheme not in schemes or not host or port == 0:
-        wanted = " or ".join(f"`{s}://`" for s in schemes)
-        raise wrong("bad-url", "this is no URL that can be used here", f"write {wanted} and a host")
-    return text
+    return text.removesuffix("/")
+
+
+ServerURL = Annotated[str, BeforeValidator(parse_server), WithJsonSchema({"type": "string"})]
 
 
 class Secret(Section):
     """A secret by reference: `{file: PATH}` or `{env: NAME}`; one trailing newline is dropped, empty is an error."""
 
-    file: str | None = None
-    env: str | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
+    env: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _no_literal(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise wrong(
-                "literal-secret",
-                "a secret must not stand in the configuration",
-                "write {file: PATH} or {env: NAME}",
-            )
+        # Also `{hunter2}`, which YAML reads as a key: an unknown key would be quoted.
+        if not isinstance(value, dict) or not set(value) <= {"file", "env"}:
+            said = "a secret must not stand in the configuration"
+            raise wrong("literal-secret", said, "write {file: PATH} or {env: NAME}")
         return value
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Secret":
         if (self.file is None) == (self.env is None):
-            raise wrong(
-                "bad-secret",
-                "a secret comes from one place",
-                "write either {file: PATH} or {env: NAME}",
-            )
+            remedy = "write either {file: PATH} or {env: NAME}"
+            raise wrong("bad-secret", "a secret comes from one place", remedy)
         return self
 
 
@@ -191,6 +213,3 @@ def _refuse(what: str) -> Callable[[Any], Any]:
 def later(what: str) -> Any:
     """The type of a key that the contract names and this version does not have: asking for it is an error that says so."""
     return Annotated[None, BeforeValidator(_refuse(what)), WithJsonSchema({"not": {}})]
-
-
-Access = Literal["json", "combined", "none"]

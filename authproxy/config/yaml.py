@@ -4,6 +4,7 @@ Only what a configuration needs: mappings with text keys, sequences, and scalars
 only `true` and `false` are booleans. Depth, size and what aliases expand to are bounded.
 """
 
+import math
 import re
 from typing import Any
 
@@ -20,7 +21,6 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?[0-9]{1,64}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,64}|[0-9]{1,64}(?:\.[0-9]{0,64})?)(?:[eE][-+]?[0-9]{1,5})?")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_STANDARD = "tag:yaml.org,2002:"
 
 
 def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
@@ -32,32 +32,41 @@ def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
     if len(text) > SIZE_MOST:
         raise ConfigError([Problem(file, 1, 1, "too-large", "the file is over 32 MiB", "split it")])
     try:
-        _check_depth(text, file)
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        tags = _check_events(text, file)
+        node = _Loader(text).get_single_node()
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_syntax(error, file)]) from None
     walk = _Walk(file)
     data = walk.visit(node, (), 0) if node is not None else None
-    return data, Source(file, walk.values, walk.keys), walk.problems
+    source = Source(file, walk.values, walk.keys, walk.inside)
+    # What stands behind an alias is looked at wherever it is used.
+    return data, source, list(dict.fromkeys([*tags, *walk.problems]))
 
 
-def _check_depth(text: bytes, file: str) -> None:
-    """Refuse what is nested deeper than any configuration, before it is composed.
+def _check_events(text: bytes, file: str) -> list[Problem]:
+    """Refuse what is nested deeper than any configuration, before it is composed, and note tags.
 
     The C composer recurses on the C stack (100,000 brackets end the process); the C parser's events do not.
     """
     depth = 0
+    problems = []
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_MOST:
-                mark, text_of = event.start_mark, f"nested more than {DEPTH_MOST} deep"
-                raise ConfigError(
-                    [Problem(file, mark.line + 1, mark.column + 1, "too-deep", text_of, "flatten it")]
-                )
+                said = f"nested more than {DEPTH_MOST} deep"
+                raise ConfigError([_at(event, file, "too-deep", said, "flatten it")])
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        if getattr(event, "tag", None) is not None:
+            problems.append(_at(event, file, "bad-tag", "YAML tags are not used here", "remove it"))
+    return problems
+
+
+def _at(thing: Any, file: str, code: str, text: str, remedy: str) -> Problem:
+    """A problem where an event or a node begins."""
+    mark = thing.start_mark
+    return Problem(file, mark.line + 1, mark.column + 1, code, text, remedy)
 
 
 def _syntax(error: Exception, file: str) -> Problem:
@@ -82,6 +91,7 @@ class _Walk:
         self.file = file
         self.values: dict[Path, tuple[int, int]] = {}
         self.keys: dict[Path, tuple[int, int]] = {}
+        self.inside: dict[Path, int | None] = {}
         self.problems: list[Problem] = []
         self.seen: set[int] = set()
         self.aliased = 0
@@ -92,53 +102,45 @@ class _Walk:
             self.aliased += 1
         self.seen.add(id(node))
         if self.aliased > ALIASED_MOST or depth > DEPTH_MOST:
-            raise ConfigError(
-                [
-                    self._problem(
-                        node, "too-many-aliases", "its aliases expand without bound", "write it out"
-                    )
-                ]
-            )
+            said = "its aliases expand without bound"
+            raise ConfigError([_at(node, self.file, "too-many-aliases", said, "write it out")])
         self.values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.visit(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
-        return self._scalar(node)
+        if node.style:
+            self.inside[path] = 1 if node.style in {"'", '"'} else None
+        return _scalar(node)
 
     def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self.problems.append(
-                    self._problem(key, "bad-key", "a key must be text", "write a plain word")
-                )
+                self._wrong(key, "bad-key", "a key must be text", "write a plain word")
                 continue
             name = key.value
             if name in found:
                 text = f"the key `{name[:80]}` stands here twice"
-                self.problems.append(self._problem(key, "duplicate-key", text, "keep one of them"))
+                self._wrong(key, "duplicate-key", text, "keep one of them")
                 continue
             self.keys[*path, name] = (key.start_mark.line + 1, key.start_mark.column + 1)
             found[name] = self.visit(value, (*path, name), depth + 1)
         return found
 
-    def _scalar(self, node: Any) -> Any:
-        text: str = node.value
-        if not node.tag.startswith(_STANDARD):
-            self.problems.append(
-                self._problem(node, "bad-tag", "YAML tags are not used here", "remove it")
-            )
-        if node.style:  # quoted or block: always text
-            return text
-        if text in _NULLS:
-            return None
-        if text in {"true", "false"}:
-            return text == "true"
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        return float(text) if _FLOAT.fullmatch(text) else text
+    def _wrong(self, node: Any, code: str, text: str, remedy: str) -> None:
+        self.problems.append(_at(node, self.file, code, text, remedy))
 
-    def _problem(self, node: Any, code: str, text: str, remedy: str) -> Problem:
-        mark = node.start_mark
-        return Problem(self.file, mark.line + 1, mark.column + 1, code, text, remedy)
+
+def _scalar(node: Any) -> Any:
+    text: str = node.value
+    if node.style:  # quoted or block: always text
+        return text
+    if text in _NULLS:
+        return None
+    if text in {"true", "false"}:
+        return text == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text  # JSON has no infinity either

@@ -71,7 +71,7 @@ class Refusal(Exception):  # noqa: N818  # a refusal is an answer of the proxy, 
 Severity = Literal["error", "warning"]
 # Control characters, line and paragraph separators, direction overrides, lone surrogates.
 _UNPRINTABLE = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

@@ -24,10 +24,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "admitted", "client_text", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "code", "content_length",
-        "cookies", "expects_continue", "headers_seen", "host", "host_field", "http_version", "identity", "lines", "listener",
-        "method", "now", "peer", "reason", "request_id", "route", "scheme", "shadow", "started", "status",
-        "stream", "target", "traceparent", "tracestate", "upgrade", "upstream_seconds", "limit_lines", "raw_target",
+        "admitted", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "client_text",
+        "code", "content_length", "cookies", "expects_continue", "headers_seen", "host", "host_field",
+        "http_version", "identity", "limit_lines", "lines", "listener", "method", "now", "peer", "raw_target",
+        "reason", "request_id", "route", "scheme", "shadow", "started", "status", "stream", "target",
+        "traceparent", "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, request_id: str, now: float, started: float) -> None:

@@ -156,7 +156,7 @@ class IdentityProfile:
         self.groups_left_out = 0
 
     def render(self, identity: Identity) -> bytes | None:
-        """`b"Name: value\\r\\n"` each, UTF-8; None where all together are over 8 KiB.
+        r"""`b"Name: value\r\n"` each, UTF-8; None where all together are over 8 KiB.
 
         What a field cannot carry as it is, is left out; so is a group with a comma (it would be two) or over 256 bytes.
         """
@@ -179,7 +179,7 @@ class IdentityProfile:
 
 
 # Control characters would end the field (or the log line); lone surrogates have no UTF-8.
-_NOT_CARRIED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _carried(value: str | None) -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified caller; (authenticator, subject) is who it is, everywhere: limits, revocation, log.
+    r"""A verified caller; (authenticator, subject) is who it is, everywhere: limits, revocation, log.
 
     `claims` are those of the credential as JSON gave them. Times are seconds since the epoch; `expires_at` None
     means that the credential does not end by itself. `credential_id` is the token's `jti`, or the hash of its signed
     part: what revocation knows it by. `header_block` is the identity headers for the backend, rendered once
-    (`b"Name: value\\r\\n"` each); None where they would be over the bound of 8 KiB.
+    (`b"Name: value\r\n"` each); None where they would be over the bound of 8 KiB.
     """
 
     authenticator: str

@@ -3,14 +3,26 @@
 An error of a value says what is wrong and what to do; whoever read the file adds the place.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
-    """A mapping of a file: unknown keys are errors, values keep their YAML type (`yes` is no boolean)."""
+    """A mapping of a file: unknown keys are errors, a key has a value, and keeps its YAML type (`yes` is no boolean)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_empty_value(cls, value: Any) -> Any:
+        # `deny:` with nothing behind it is null in YAML; taken for absent, it would allow (facts 36).
+        if value is None:
+            raise wrong(
+                "empty-value", "stands here without a value", "write one, or remove the key"
+            )
+        return value
 
 
 def wrong(code: str, text: str, remedy: str, offset: int = 0) -> PydanticCustomError:

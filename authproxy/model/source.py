@@ -12,12 +12,14 @@ Path = tuple[str | int, ...]
 class Source:
     """A file that was read: its name, and for each path of keys and indices its place (line, column; from 1).
 
-    `keys` holds the places of the keys themselves, `values` those of what they stand for.
+    `keys` holds the places of the keys themselves, `values` those of what they stand for. `inside` says how many
+    characters after its place the text of a value begins, where that is not 0: 1 behind a quote, None in a block.
     """
 
     file: str
     values: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     keys: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    inside: Mapping[Path, int | None] = field(default_factory=dict)
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
         """The place of what stands at this path; of the nearest thing around it where nothing does."""
@@ -40,4 +42,7 @@ class Source:
     ) -> Problem:
         """A problem at this path; `offset` characters into its value."""
         line, column = self.place(path, key=key)
-        return Problem(self.file, line, column + offset, code, text, remedy, severity)
+        if offset:
+            before = self.inside.get(path, 0)
+            column += 0 if before is None else before + offset
+        return Problem(self.file, line, column, code, text, remedy, severity)

@@ -1,7 +1,7 @@
 """The request target: the only path logic in the house. Policy, limits, log and forwarder all read this one value.
 
 A path is split at `/` and each segment is percent-decoded once. What two readers could understand differently is
-refused, never cleaned (six CVEs in 2025–26 came from policy and forwarder reading different paths); the backend gets
+refused, never cleaned (six CVEs in 2025 and 2026 came from policy and forwarder reading different paths); the backend gets
 the client's own bytes.
 """
 
@@ -42,23 +42,25 @@ class Target:
 
 
 def parse_target(raw: str) -> Target:
-    """The target in origin form (RFC 9112 section 3.2.1).
+    r"""The target in origin form (RFC 9112 section 3.2.1).
 
     Raises:
         Refusal: `bad_request` for anything but origin form, dot segments (also before `;`), escapes that are broken or
-            decode to control bytes, `\\` or invalid UTF-8, a fragment, and bytes outside visible ASCII.
+            decode to control bytes, `\` or invalid UTF-8, a fragment, and bytes outside visible ASCII.
     """
+    raw_path, question_mark, _ = raw.partition("?")
+    # Queries are many and may hold secrets: only paths are kept, and only short ones (clients choose them).
+    path = _kept(raw_path) if len(raw_path) <= KEPT_LENGTH_MOST else _read(raw_path)
+    if not question_mark:
+        return path
     if _RAW.fullmatch(raw) is None:
         raise Refusal("bad_request", "target")
-    raw_path = raw.partition("?")[0]
-    # Queries are many and may hold secrets: only paths are kept, and only short ones (clients choose them).
-    read = _read_path if len(raw_path) <= KEPT_LENGTH_MOST else _read_path.__wrapped__
-    segments, path, doubts = read(raw_path)
-    return Target(raw, raw_path, segments, path, doubts)
+    return Target(raw, raw_path, path.segments, path.path, path.doubts)
 
 
-@lru_cache(maxsize=4096)
-def _read_path(raw_path: str) -> tuple[tuple[str, ...], str, frozenset[str]]:
+def _read(raw_path: str) -> Target:
+    if _RAW.fullmatch(raw_path) is None:
+        raise Refusal("bad_request", "target")
     doubts: set[str] = set()
     segments = tuple(
         piece if _PLAIN.fullmatch(piece) else _decode(piece, doubts)
@@ -68,7 +70,10 @@ def _read_path(raw_path: str) -> tuple[tuple[str, ...], str, frozenset[str]]:
     # Looked for in the decoded path: a slash that was an escape makes empty pieces as well.
     if "//" in path:
         doubts.add(DOUBLE_SLASH)
-    return segments, path, frozenset(doubts)
+    return Target(raw_path, raw_path, segments, path, frozenset(doubts))
+
+
+_kept = lru_cache(maxsize=4096)(_read)
 
 
 def _decode(piece: str, doubts: set[str]) -> str:

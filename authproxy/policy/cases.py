@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from authproxy.model.address import parse_address
 from authproxy.model.exchange import Exchange
+from authproxy.model.headers import HeaderRules, Kind
 from authproxy.model.identity import Identity
 from authproxy.model.source import Path, Source
 from authproxy.policy.decide import Trace, Verdict, judge, presenting
-from authproxy.policy.document import PolicyDocument, TestCase, TestIdentity
+from authproxy.policy.document import CaseDocument, CaseIdentity, PolicyDocument
 from authproxy.policy.table import Table
 
+DEFAULT_RULES = HeaderRules()
 _URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.DOTALL)
 
 
@@ -23,7 +25,7 @@ class URLError(ValueError):
 class Case:
     """A test of a policy file, and where it stands."""
 
-    wanted: TestCase
+    wanted: CaseDocument
     source: Source
     path: Path
 
@@ -65,11 +67,13 @@ def exchange_for(
         exchange.peer = exchange.client = address
     exchange.client_text = str(exchange.client)
     exchange.chain = (exchange.client_text,)
-    exchange.lines = [(n.encode("latin-1", "replace"), v.encode()) for n, v in headers]
+    exchange.lines = [
+        (n.encode("latin-1", "replace"), v.encode("utf-8", "replace")) for n, v in headers
+    ]
     return exchange
 
 
-def identity_of(wanted: TestIdentity, authenticators: Sequence[str]) -> Identity:
+def identity_of(wanted: CaseIdentity, authenticators: Sequence[str]) -> Identity:
     """The identity a test describes; of the route's first authenticator where it names none."""
     claims = dict(wanted.claims)
     claims.setdefault("sub", wanted.subject)
@@ -85,13 +89,13 @@ def identity_of(wanted: TestIdentity, authenticators: Sequence[str]) -> Identity
     )
 
 
-def run_case(table: Table, case: Case, now: float) -> Result:
-    """Decide the test's request and compare."""
+def run_case(table: Table, case: Case, now: float, rules: HeaderRules = DEFAULT_RULES) -> Result:
+    """Decide the test's request and compare; `rules` say which of its headers a policy ever sees."""
     wanted, trace = case.wanted, Trace()
     method, _, url = wanted.request.partition(" ")
     try:
         exchange = exchange_for(
-            method, url, client=wanted.client, headers=[*wanted.headers.items()], now=now
+            method, url, client=wanted.client, headers=_seen(wanted, rules), now=now
         )
     except URLError as error:
         return Result(case, Verdict("bad_request", None, str(error)), trace, (str(error),))
@@ -111,5 +115,14 @@ def run_case(table: Table, case: Case, now: float) -> Result:
     return Result(case, verdict, trace, tuple(failures))
 
 
-def _identity(wanted: TestCase, authenticators: Sequence[str]) -> Identity | None:
+def _seen(wanted: CaseDocument, rules: HeaderRules) -> list[tuple[str, str]]:
+    """The headers that intake lets pass: a test must not hold by an identity header that is always dropped."""
+    return [
+        (name, value)
+        for name, value in wanted.headers.items()
+        if rules.kind(name.encode()) is Kind.PASS
+    ]
+
+
+def _identity(wanted: CaseDocument, authenticators: Sequence[str]) -> Identity | None:
     return None if wanted.identity is None else identity_of(wanted.identity, authenticators)

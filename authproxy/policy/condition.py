@@ -4,7 +4,7 @@ Declarative keys become Python closures; CEL is the escape hatch and is evaluate
 as truthy values: only a BOOL that is True may ever allow.
 """
 
-import datetime
+import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from authproxy.model.address import Address, Networks, parse_network
+from authproxy.model.address import Address, Network, Networks
 from authproxy.model.claims import MISSING, find_claim, same
 from authproxy.model.exchange import Exchange
 
@@ -104,9 +104,9 @@ def authenticators(wanted: Sequence[str]) -> Condition:
     )
 
 
-def networks(wanted: Sequence[str]) -> Condition:
+def networks(wanted: Sequence[Network]) -> Condition:
     """Comes from one of these networks."""
-    known = Networks(parse_network(text) for text in wanted)
+    known = Networks(wanted)
 
     def test(exchange: Exchange) -> bool:
         client: Address = exchange.client
@@ -152,6 +152,11 @@ class Expression:
                 f"this gives {kind.name().lower()}, not {'bool' if boolean else 'string'}"
             )
 
+    @classmethod
+    def of_text(cls, source: str) -> "Expression":
+        """One that gives a text."""
+        return cls(source, boolean=False)
+
     def test(self, exchange: Exchange) -> bool | str:
         """True or False; what went wrong, as text, for everything else."""
         kind, value = self._evaluate(exchange)
@@ -188,10 +193,16 @@ def _environment() -> Any:
     return cel.NewEnv(variables=names)
 
 
-_PLACE = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+_PLACE = re.compile(r"<input>:(-?\d+):(-?\d+): (?:Syntax error: )?(.*)")
+_NOISE = re.compile(r" \[INVALID_ARGUMENT\]$| \(in container ''\)| expecting .*$")
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
 _FIELD = re.compile(r"(?<![\w.])(request|identity)\.(\w+)")
-_MACRO = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(")
+_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
+
+
+def without_texts(source: str) -> str:
+    """The source with its string literals blanked, at the same length: what is left are its names and operators."""
+    return _LITERAL.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', source)
 
 
 @lru_cache(maxsize=16384)
@@ -200,7 +211,16 @@ def _compile(source: str) -> Any:
         raise ExpressionError("an empty expression says nothing")
     if len(source) > SOURCE_MOST:
         raise ExpressionError(f"an expression may have {SOURCE_MOST} characters")
-    bare = _LITERAL.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', source)
+    _check_names(source)
+    try:
+        return _environment().compile(source)
+    except Exception as error:  # the binding has no type for its errors
+        raise _explained(str(error)) from None
+
+
+def _check_names(source: str) -> None:
+    bare = without_texts(source)
+    # The binding stops an evaluation after 10,000 iterations; each may build a list as long as the claims are.
     if len(_MACRO.findall(bare)) > COMPREHENSIONS_MOST:
         raise ExpressionError(f"an expression may have {COMPREHENSIONS_MOST} comprehensions")
     for found in _FIELD.finditer(bare):
@@ -209,15 +229,17 @@ def _compile(source: str) -> Any:
             raise ExpressionError(
                 f"`{found[0]}` does not exist; there is {', '.join(known)}", found.start(2)
             )
-    try:
-        return _environment().compile(source)
-    except Exception as error:
-        place = _PLACE.search(str(error))
-        if place is None:
-            raise ExpressionError(str(error).splitlines()[0][:200]) from None
-        text = place[3].removesuffix(" [INVALID_ARGUMENT]").split(" expecting ")[0]
-        column = int(place[2]) - 1 if place[1] == "1" else 0
-        raise ExpressionError(text[:200], column) from None
+
+
+def _explained(said: str) -> ExpressionError:
+    """What the binding said, in one line; its place counts only in the first line of the source."""
+    if "incompatible function arguments" in said:
+        return ExpressionError("it holds characters that are no Unicode text")
+    place = _PLACE.search(said)
+    if place is None:
+        return ExpressionError(said.splitlines()[0][:200])
+    column = max(int(place[2]) - 1, 0) if place[1] == "1" else 0
+    return ExpressionError(_NOISE.sub("", place[3])[:200], column)
 
 
 def _activation(exchange: Exchange) -> dict[str, Any]:
@@ -243,5 +265,5 @@ def _activation(exchange: Exchange) -> dict[str, Any]:
         },
         "identity": known,
         "claims": dict(identity.claims) if identity is not None else {},
-        "now": datetime.datetime.fromtimestamp(exchange.now, datetime.UTC),
+        "now": dt.datetime.fromtimestamp(exchange.now, dt.UTC),
     }

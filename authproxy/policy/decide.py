@@ -13,11 +13,12 @@ from authproxy.model.host import parse_host
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
 from authproxy.policy.condition import Entry, Outcome
+from authproxy.policy.pattern import RESERVED_PREFIX
 from authproxy.policy.table import Route, Table
 
 # RFC 9110 section 9.3.8: a TRACE would show the backend's view, injected headers included; CONNECT asks for a tunnel.
 NEVER_METHODS = frozenset({"TRACE", "CONNECT"})
-RESERVED_PREFIX = ".authproxy"
+_ALWAYS_REFUSED_ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def resolve(table: Table, exchange: Exchange) -> Route:
         Refusal: `method_not_allowed`, `bad_request`, `no_route`.
     """
     if exchange.method in NEVER_METHODS:
-        raise Refusal("method_not_allowed", exchange.method.lower())
+        # Before the target is read: that of CONNECT is no path. RFC 9110 section 15.5.6 wants an Allow.
+        raise Refusal("method_not_allowed", exchange.method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
     exchange.target = target = parse_target(exchange.raw_target)
     if target.segments[0] == RESERVED_PREFIX:
         # Never forwarded, whatever a `/**` says.
@@ -101,6 +103,8 @@ def _holds(
     listed: str,
     index: int,
 ) -> bool:
+    if not entry.conditions:
+        return error_holds  # an entry that says nothing allows nobody
     for condition in entry.conditions:
         found = condition.test(exchange)
         if trace is not None:

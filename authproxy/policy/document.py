@@ -153,7 +153,7 @@ class RouteDocument(Section):
     double_slash: Literal["refuse", "forward"] = "refuse"
 
 
-class TestIdentity(Section):
+class CaseIdentity(Section):
     """Who a test's request comes from."""
 
     subject: Text
@@ -166,11 +166,11 @@ class TestIdentity(Section):
     claims: dict[StrictStr, Any] = {}
 
 
-class TestCase(Section):
+class CaseDocument(Section):
     """One expectation: this request by this identity comes to this."""
 
     request: Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+$")]
-    identity: TestIdentity | None = None
+    identity: CaseIdentity | None = None
     client: StrictStr | None = None
     headers: dict[HeaderName, StrictStr] = {}
     expect: StrictStr
@@ -192,4 +192,4 @@ class PolicyDocument(Section):
     """A policy file."""
 
     routes: list[RouteDocument] = []
-    tests: list[TestCase] = []
+    tests: list[CaseDocument] = []

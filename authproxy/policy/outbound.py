@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange, HeaderLine
-from authproxy.model.headers import fold, without_cookies
+from authproxy.model.headers import fold, fold_bytes, without_cookies
 from authproxy.model.target import strip_prefix
 from authproxy.policy.table import Route
 
@@ -50,9 +50,7 @@ class Outbound:
         """The client's fields that pass, in their order, without what this route keeps back."""
         lines = exchange.lines
         if self._drop:
-            lines = [
-                line for line in lines if fold(line[0].decode("latin-1")).encode() not in self._drop
-            ]
+            lines = [line for line in lines if fold_bytes(line[0]) not in self._drop]
         if exchange.cookies and b"cookie" not in self._drop:
             kept = [without_cookies(value, self._cookies) for value in exchange.cookies]
             lines = [*lines, *((b"Cookie", value) for value in kept if value)]

@@ -181,7 +181,10 @@ class Table:
 
 
 def _descend(node: Node, segments: tuple[str, ...], at: int) -> Leaf | None:
-    """Depth first, the more specific child first; what is tried is a path of the trie, so no node is seen twice."""
+    """Depth first, the more specific child first; what is tried is a path of the trie, so no node is seen twice.
+
+    It goes no deeper than the patterns do, and these are bounded when they are read.
+    """
     if at == len(segments):
         return node.end or node.rest
     child = node.literal.get(segments[at])

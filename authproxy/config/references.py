@@ -1,0 +1,60 @@
+"""What is wrong between two parts of a configuration that are each right by themselves.
+
+Parts that were cut out because they are wrong are not compared: one mistake is one problem.
+"""
+
+from collections.abc import Collection, Iterator
+
+from authproxy.config.schema import Config, JwtAuthenticator
+from authproxy.config.values import SocketAddress
+from authproxy.model.errors import Problem
+from authproxy.model.source import Path, Source
+
+_ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, never bound
+
+
+def check_references(config: Config, source: Source, cut: Collection[Path]) -> Iterator[Problem]:
+    """Authenticators that would take the same token, and listeners in each other's way."""
+    yield from _check_issuers(config, source)
+    if not any(path[0] == "listeners" for path in cut):
+        yield from _check_listeners(config, source)
+
+
+def _check_issuers(config: Config, source: Source) -> Iterator[Problem]:
+    taken: dict[tuple[str, ...], str] = {}
+    for name, settings in config.authenticators.items():
+        others = {taken.setdefault(slot, name): None for slot in _slots(settings)}
+        for other in others:
+            if other != name:
+                text = f"`{name}` and `{other}` read the same issuer from the same place"
+                path = ("authenticators", name, "issuer")
+                remedy = "make them one, or read another header"
+                yield source.problem(path, "duplicate-issuer", text, remedy)
+
+
+def _slots(settings: JwtAuthenticator) -> Iterator[tuple[str, ...]]:
+    for slot in settings.token_from:
+        header, scheme = (slot.header or "").lower(), (slot.scheme or "").lower()
+        yield settings.issuer, header, scheme, slot.cookie or ""
+
+
+def _check_listeners(config: Config, source: Source) -> Iterator[Problem]:
+    addresses = [listener.address for listener in config.listeners]
+    for index, address in enumerate(addresses):
+        if any(_collide(address, other) for other in addresses[:index]):
+            path: Path = ("listeners", index, "address")
+            text = f"{address} is taken by another listener"
+            yield source.problem(path, "duplicate-address", text, "choose another port")
+    if config.admin is False:
+        return
+    if any(_collide(config.admin.address, address) for address in addresses):
+        path = ("admin", "address") if ("admin", "address") in source.values else ("listeners",)
+        text = "the admin listener must not be a proxied one"
+        yield source.problem(path, "admin-on-listener", text, "give it an address of its own")
+
+
+def _collide(one: SocketAddress, other: SocketAddress) -> bool:
+    if one.path or other.path:
+        return one.path == other.path
+    hosts = {one.host, other.host}
+    return one.port == other.port != 0 and (len(hosts) == 1 or not _ANY.isdisjoint(hosts))
