@@ -98,6 +98,8 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
     finally:
         if upload is not None and not upload.done():
             upload.cancel()
+            # Two cannot wait for one body: what is left of it is read by whoever closes the connection.
+            await asyncio.wait((upload,))
 
 
 def _upload_ended(task: "asyncio.Task[None]", connection: Connection) -> None:

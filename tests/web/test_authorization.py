@@ -1,6 +1,6 @@
 """Deny by default, on every request; a decision is never kept."""
 
-from tests.playbook import GUARDED, playbook, token
+from tests.playbook import playbook, token
 
 
 async def test_an_identity_passes() -> None:
