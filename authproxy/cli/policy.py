@@ -85,39 +85,47 @@ def _outcome(step: Any) -> str:
     return "holds" if step.outcome.holds else "does not hold"
 
 
+Texts = list[str] | None
+MethodArgument = Annotated[str, typer.Argument(help="The request's method.")]
+UrlArgument = Annotated[str, typer.Argument(help="The request's URL: https://host/path")]
+TokenOption = Annotated[str | None, typer.Option("--token", help="A token to present.")]
+SubjectOption = Annotated[
+    str | None, typer.Option("--subject", help="Instead of a token: who it is.")
+]
+GroupOption = Annotated[Texts, typer.Option("--group", help="A group of the subject; repeatable.")]
+ScopeOption = Annotated[Texts, typer.Option("--scope", help="A scope of the subject; repeatable.")]
+ClaimOption = Annotated[
+    Texts, typer.Option("--claim", metavar="NAME=JSON", help="A claim; repeatable.")
+]
+AuthenticatorOption = Annotated[
+    str | None, typer.Option("--authenticator", help="Who verified the subject.")
+]
+ClientOption = Annotated[str, typer.Option("--client", metavar="IP", help="The client's address.")]
+HeaderOption = Annotated[
+    Texts, typer.Option("--header", metavar="'N: v'", help="A request header; repeatable.")
+]
+ExpectOption = Annotated[
+    str | None, typer.Option("--expect", metavar="V", help="Exit 1 unless the verdict is this.")
+]
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="text for people, json for programs.")
+]
+
+
 @app.command()
 def explain(
-    method: Annotated[str, typer.Argument(help="The request's method.")],
-    url: Annotated[str, typer.Argument(help="The request's URL: https://host/path")],
-    token: Annotated[str | None, typer.Option("--token", help="A token to present.")] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", help="Instead of a token: who it is.")
-    ] = None,
-    group: Annotated[
-        list[str] | None, typer.Option("--group", help="A group of the subject; repeatable.")
-    ] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="A scope of the subject; repeatable.")
-    ] = None,
-    claim: Annotated[
-        list[str] | None, typer.Option("--claim", metavar="NAME=JSON", help="A claim; repeatable.")
-    ] = None,
-    authenticator: Annotated[
-        str | None, typer.Option("--authenticator", help="Who verified the subject.")
-    ] = None,
-    client: Annotated[
-        str, typer.Option("--client", metavar="IP", help="The client's address.")
-    ] = "127.0.0.1",
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", metavar="'N: v'", help="A request header; repeatable."),
-    ] = None,
-    expect: Annotated[
-        str | None, typer.Option("--expect", metavar="V", help="Exit 1 unless the verdict is this.")
-    ] = None,
-    format: Annotated[
-        Format, typer.Option("--format", help="text for people, json for programs.")
-    ] = Format.text,
+    method: MethodArgument,
+    url: UrlArgument,
+    token: TokenOption = None,
+    subject: SubjectOption = None,
+    group: GroupOption = None,
+    scope: ScopeOption = None,
+    claim: ClaimOption = None,
+    authenticator: AuthenticatorOption = None,
+    client: ClientOption = "127.0.0.1",
+    header: HeaderOption = None,
+    expect: ExpectOption = None,
+    format: FormatOption = Format.text,
     config: ConfigOption = None,
 ) -> None:
     """Say what the proxy would do with a request, and why.
@@ -125,19 +133,10 @@ def explain(
     Example: authproxy policy explain GET https://app.example/orders/1 --subject alice --group eng
     """
     from authproxy.cli.explanation import Asked, explain_request, render_text
-    from authproxy.model.errors import REFUSALS
     from authproxy.runtime import verification
 
-    if expect is not None and expect != "allow" and expect not in REFUSALS:
-        raise typer.BadParameter(
-            f"{expect} is no verdict: allow, or a code such as forbidden", param_hint="--expect"
-        )
-    if token is not None and (subject or group or scope or claim or authenticator):
-        raise typer.BadParameter(
-            "give a token, or describe an identity, not both", param_hint="--token"
-        )
-    if subject is None and (group or scope or claim or authenticator):
-        raise typer.BadParameter("an identity needs --subject", param_hint="--subject")
+    described = bool(group or scope or claim or authenticator)
+    _check_asked(expect, token, subject, described=described)
     asked = Asked(
         method=method,
         url=url,
@@ -162,6 +161,24 @@ def explain(
     if expect is not None and explanation["verdict"] != expect:
         print(f"expected {expect}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _check_asked(
+    expect: str | None, token: str | None, subject: str | None, *, described: bool
+) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    from authproxy.model.errors import REFUSALS
+
+    if expect is not None and expect != "allow" and expect not in REFUSALS:
+        raise typer.BadParameter(
+            f"{expect} is no verdict: allow, or a code such as forbidden", param_hint="--expect"
+        )
+    if token is not None and (subject or described):
+        raise typer.BadParameter(
+            "give a token, or describe an identity, not both", param_hint="--token"
+        )
+    if subject is None and described:
+        raise typer.BadParameter("an identity needs --subject", param_hint="--subject")
 
 
 def _claim(text: str) -> tuple[str, Any]:

@@ -1,0 +1,1 @@
+"""Attacks: raw bytes that no honest client sends, against a running server with a strict recording backend behind it."""
