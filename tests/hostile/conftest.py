@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.hostile.recorder import Recorder, Seen
 NUMBERS = count(1)
 BOUNDS = {"header_timeout": "1s", "keepalive": "2s", "drain": "1s"}
 IDENTITY = {"profile": "forwarded", "strip": ["X-Tenant-Role"]}
-ROUTES = [
+ROUTES: list[dict[str, Any]] = [
     {"name": "public", "match": {"paths": ["/public/**", "/public"]}, "upstream": "recorder", "authenticate": "none"},
     {"name": "ok", "match": {"paths": ["/ok/**", "/ok"]}, "upstream": "recorder", "authenticate": ["tokens"], "allow": "authenticated"},
     {"name": "read", "match": {"paths": ["/read/**"], "methods": ["GET", "HEAD"]}, "upstream": "recorder", "authenticate": "none"},

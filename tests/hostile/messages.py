@@ -76,12 +76,12 @@ def _nominated() -> list[Case]:
         "HTTP2-Settings: AAMAAABkAAQAAP__",
         "Proxy: http://evil.test",
     ]
-    for line in hop:
-        cases.append(Case(f"{line}", get(line.encode() + b"\r\n"), "forwarded"))
+    for field in hop:
+        cases.append(Case(f"{field}", get(field.encode() + b"\r\n"), "forwarded"))
         cases.append(
             Case(
-                f"named {line}",
-                get(f"{line}\r\nConnection: {line.partition(':')[0]}\r\n".encode()),
+                f"named {field}",
+                get(f"{field}\r\nConnection: {field.partition(':')[0]}\r\n".encode()),
                 "forwarded",
             )
         )
