@@ -21,7 +21,11 @@ Fill = Callable[[Path], Any]
 Errors = Mapping[Path, Sequence[ErrorDetails]]
 ROUNDS_MOST = 32
 
-_A_MAPPING = ("wrong-type", "must be a mapping", "write {key: value}, or one `key: value` a line")
+_A_MAPPING = (
+    "wrong-type",
+    "must be a mapping",
+    "write {{key: value}}, or one `key: value` a line",
+)
 # error type of pydantic: (code, text, remedy); the input itself is never shown, it might be a secret.
 _WORDS: Mapping[str, tuple[str, str, str]] = {
     "bool_type": ("wrong-type", "must be a boolean", "write true or false"),
