@@ -171,7 +171,10 @@ class Expression:
 
     def _evaluate(self, exchange: Exchange) -> tuple[Any, Any]:
         try:
-            found = self._program.eval(data=_activation(exchange))
+            data = _activation(exchange)
+            if _holds_nul(data):
+                return cel.Type.ERROR, "a value holds a NUL character"
+            found = self._program.eval(data=data)
             return found.type(), found.value()
         except Exception as error:  # the binding raises for budgets and values it cannot convert
             return cel.Type.ERROR, str(error)
@@ -240,6 +243,15 @@ def _explained(said: str) -> ExpressionError:
         return ExpressionError(said.splitlines()[0][:200])
     column = max(int(place[2]) - 1, 0) if place[1] == "1" else 0
     return ExpressionError(_NOISE.sub("", place[3])[:200], column)
+
+
+def _holds_nul(value: Any) -> bool:
+    """Is there a NUL in any text of it? The binding cuts texts there: `acme` and a NUL would equal `acme`."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))
 
 
 def _activation(exchange: Exchange) -> dict[str, Any]:

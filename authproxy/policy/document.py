@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from authproxy.model.errors import REFUSALS
+from authproxy.model.errors import REFUSALS, Refusal
+from authproxy.model.host import parse_host
 from authproxy.model.rate import MOVING_WINDOW_MOST, Rate, RateError, Strategy, parse_rate
 from authproxy.model.shape import Section, wrong
 
@@ -42,11 +43,18 @@ class Match(Section):
     @classmethod
     def _hosts(cls, value: list[str] | None) -> list[str] | None:
         for host in value or []:
-            bare = re.fullmatch(r"\[[0-9a-f:.]+\]", host) is not None
-            if not bare and re.fullmatch(HOST, host) is None:
+            if re.fullmatch(HOST, host) is None and not _is_literal(host):
                 remedy = 'write `name.example` or `"*.example"`, in lower case and without a port'
                 raise wrong("bad-host", f"`{host[:80]}` is no host pattern", remedy)
         return value
+
+
+def _is_literal(host: str) -> bool:
+    """Is this an IPv6 literal, in the one spelling that hosts are matched with?"""
+    try:
+        return host.startswith("[") and parse_host(host) == host
+    except Refusal:
+        return False
 
 
 class Entry(Section):

@@ -44,7 +44,7 @@ def rendered(profile: str = "forwarded", **parts: object) -> dict[str, str]:
     assert block is not None
     lines = block.decode().split("\r\n")
     assert lines.pop() == ""
-    return dict(line.split(": ", 1) for line in lines)  # type: ignore[misc]
+    return dict(line.split(": ", 1) for line in lines)
 
 
 def respelt(data: st.DataObject, name: str) -> str:

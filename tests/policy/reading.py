@@ -63,7 +63,6 @@ def request(identity: Identity | None = ALICE, target: str = "/a/b", **parts: An
     exchange.raw_target = target
     exchange.target = parse_target(target)
     exchange.identity = identity
-    exchange.chain = (exchange.client,)
     for name, value in parts.items():
         setattr(exchange, name, value)
     return exchange

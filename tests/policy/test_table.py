@@ -109,7 +109,8 @@ def test_find_is_what_the_contract_says(
     target: str,
 ) -> None:
     """The trie and a naive reading of the rules agree, for any routes that do not tie and any request."""
-    made, routes = Table(), []
+    made = Table()
+    routes: list[Route] = []
     for number, (hosts, paths, methods) in enumerate(drawn):
         doubts = frozenset({ENCODED_SLASH, DOUBLE_SLASH}) if number % 2 else frozenset()
         route = Route(f"r{number}", "u", tuple(hosts), tuple(paths), methods, allowed_doubts=doubts)

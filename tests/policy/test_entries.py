@@ -1,0 +1,70 @@
+"""Entries: compiled in the order of their cost, and without identity where nobody is asked."""
+
+import pytest
+
+from tests.policy.reading import codes, parsed, route, route_text
+
+
+def test_an_entry_is_compiled_cheapest_first() -> None:
+    """Sets, networks and claims before CEL, in whatever order they were written."""
+    wanted = "{when: 'true', claims: {t: 1}, networks: [10.0.0.0/8], authenticators: [tokens], subjects: [s], scopes: [x], groups: [g]}"
+    (entry,) = route(allow=f"[{wanted}]").allow or ()
+    words = [condition.text.split(":")[0] for condition in entry.conditions]
+    assert words == [
+        "groups",
+        "scopes",
+        "subjects",
+        "authenticators",
+        "networks",
+        "claims.t",
+        "when",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        ("{}", "empty-entry"),
+        ("{networks: [10.0.0.1/8]}", "bad-network"),
+        ("{networks: [example.test]}", "bad-network"),
+        ("{when: 'claims.x =='}", "bad-expression"),
+        ("{when: 'request.role == 1'}", "bad-expression"),
+        ("{when: '1 + 1'}", "bad-expression"),
+        ("{authenticators: [staff]}", "unknown-authenticator"),
+    ],
+)
+@pytest.mark.parametrize("listed", ["allow", "deny"])
+def test_an_entry_that_cannot_be_used_is_an_error(listed: str, entry: str, code: str) -> None:
+    """Each problem of an entry is found when the file is read, once."""
+    text = route_text(allow=f"[{entry}]") if listed == "allow" else route_text(f"deny: [{entry}]")
+    assert codes(parsed(text)) == [code]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{groups: [g]}", "{scopes: [s]}", "{subjects: [s]}", "{authenticators: [tokens]}", "{claims: {a: 1}}",
+        "{when: 'claims.x == 1'}", "{when: 'identity.subject == \"a\"'}", "{when: 'has(claims.x)'}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("listed", ["allow", "deny"])
+def test_with_authenticate_none_an_identity_is_not_asked_for(listed: str, entry: str) -> None:
+    """Only networks, `when` over the request and `deny` make sense; anything else is one error."""
+    allow = f"[{entry}]" if listed == "allow" else ""
+    more = f"deny: [{entry}]" if listed == "deny" else ""
+    assert codes(parsed(route_text(more, authenticate="none", allow=allow))) == ["needs-identity"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["{networks: [10.0.0.0/8]}", "{when: 'request.path == \"/identity\"'}", "{when: '\"claims.x\" != request.headers.identity'}"],
+)  # fmt: skip
+def test_with_authenticate_none_the_request_may_be_looked_at(entry: str) -> None:
+    """The words of a text or a header are no names."""
+    assert codes(parsed(route_text(f"deny: [{entry}]", authenticate="none", allow=""))) == []
+
+
+def test_an_error_in_cel_points_into_the_expression() -> None:
+    """Behind the quote, at the column where it goes wrong."""
+    (problem,) = parsed('routes:\n- name: r\n  match: {paths: [/a]}\n  upstream: orders\n  authenticate: [tokens]\n  allow:\n  - when: "true && request.role"\n').problems  # fmt: skip
+    assert (problem.line, problem.column) == (7, 12 + len("true && request."))
