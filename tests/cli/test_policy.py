@@ -1,0 +1,195 @@
+"""`authproxy policy`: what the files' own tests say, what a decision is made of, and what the files look like."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.program import run, succeed
+from tests.end_to_end.credentials import Issuer
+from tests.end_to_end.served import configuration, write_configuration
+
+ISSUER = Issuer()
+UPSTREAMS = {"app": {"servers": ["http://127.0.0.1:1"]}}
+ROUTES: list[dict[str, Any]] = [
+    {"name": "eng", "match": {"paths": ["/g/**"], "methods": ["GET"]}, "upstream": "app", "authenticate": ["tokens"], "allow": [{"groups": ["eng"]}],
+     "rate_limits": [{"name": "fair", "limit": "5/minute", "per": "subject"}], "headers": {"set": {"X-Tenant": "claims.tenant"}}},
+    {"name": "open", "match": {"paths": ["/o/**"]}, "upstream": "app", "authenticate": "none"},
+    {"name": "watched", "match": {"paths": ["/w/**"]}, "upstream": "app", "authenticate": ["tokens"], "allow": [{"groups": ["eng"]}], "mode": "shadow"},
+]  # fmt: skip
+GOOD: list[dict[str, Any]] = [
+    {"request": "GET https://app.test/g/1", "identity": {"subject": "a", "groups": ["eng"], "authenticator": "tokens", "claims": {"tenant": "x"}}, "expect": "allow", "route": "eng"},
+    {"request": "GET https://app.test/g/1", "identity": {"subject": "a"}, "expect": "forbidden"},
+    {"request": "GET https://app.test/g/1", "expect": "unauthenticated"},
+    {"request": "POST https://app.test/g/1", "expect": "method_not_allowed"},
+    {"request": "GET https://app.test/none", "expect": "no_route"},
+    {"request": "GET https://app.test/o/1", "expect": "allow", "route": "open"},
+]  # fmt: skip
+ENG = ("--subject", "ann", "--group", "eng", "--claim", 'tenant="acme"')
+
+
+def write(folder: Path, *tests: dict[str, Any]) -> Path:
+    """The routes with these tests."""
+    return write_configuration(folder, ISSUER, configuration(UPSTREAMS), ROUTES, tests)
+
+
+def test_tests_that_hold_are_counted(tmp_path: Path) -> None:
+    """All hold: exit 0 and their number."""
+    assert succeed("policy", "test", "--config", write(tmp_path, *GOOD)) == "6 passed, 0 failed\n"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"request": "GET https://app.test/g/1", "identity": {"subject": "a"}, "expect": "allow"},
+        {"request": "GET https://app.test/o/1", "expect": "allow", "route": "eng"},
+        {"request": "GET https://app.test/o/1", "expect": "forbidden"},
+    ],
+    ids=["verdict", "route", "open"],
+)
+def test_a_test_that_fails_is_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """One fails: exit 1, its file and line, and no other's."""
+    file = write(tmp_path, *GOOD, wrong)
+    result = run("policy", "test", "--config", file)
+    lines = (tmp_path / "policies" / "routes.yaml").read_text().splitlines()
+    at = max(number for number, line in enumerate(lines, 1) if line.startswith("- request"))
+    named = [line for line in result.stdout.splitlines() if "FAILED" in line]
+    assert result.exit_code == 1
+    assert [line.split(":")[1] for line in named] == [str(at)]
+    assert result.stdout.endswith("6 passed, 1 failed\n")
+
+
+def test_no_tests_are_said(tmp_path: Path) -> None:
+    """Without tests it says that there are none, and how to have some."""
+    assert "no tests" in succeed("policy", "test", "--config", write(tmp_path))
+
+
+def explain(file: Path, *words: str) -> dict[str, Any]:
+    """An explanation as a program reads it."""
+    found: dict[str, Any] = json.loads(
+        succeed("policy", "explain", *words, "--format", "json", "--config", file)
+    )
+    return found
+
+
+def test_an_explanation_tells_all(tmp_path: Path) -> None:
+    """Route, conditions with outcomes, verdict, limits, and the very headers that the backend would get."""
+    found = explain(
+        write(tmp_path), "GET", "https://app.test/g/1?x=1", *ENG, "--client", "192.0.2.7"
+    )
+    assert (found["route"], found["verdict"], found["mode"], found["upstream"]) == (
+        "eng",
+        "allow",
+        "enforce",
+        "app",
+    )
+    assert [(c["condition"], c["holds"]) for c in found["conditions"]] == [("groups: [eng]", True)]
+    assert [(x["name"], x["limit"], x["per"]) for x in found["limits"]] == [
+        ("fair", "5/minute", "subject")
+    ]
+    head = found["backend_head"]
+    assert head[0] == "GET /g/1?x=1 HTTP/1.1"
+    assert {
+        "Host: app.test",
+        "X-Forwarded-User: ann",
+        "X-Forwarded-Groups: eng",
+        "X-Forwarded-For: 192.0.2.7",
+        "X-Tenant: acme",
+    } <= set(head)
+
+
+def test_the_text_ends_in_the_verdict(tmp_path: Path) -> None:
+    """The last line is `verdict: …`, an allow or a code of the contract."""
+    file = write(tmp_path)
+    for words, verdict in (
+        (("GET", "https://app.test/g/1", *ENG), "allow"),
+        (("GET", "https://app.test/g/1", "--subject", "bob"), "forbidden"),
+        (("GET", "https://app.test/g/1"), "unauthenticated"),
+        (("POST", "https://app.test/g/1", *ENG), "method_not_allowed"),
+        (("GET", "https://app.test/x"), "no_route"),
+        (("GET", "https://app.test/g/%2e%2e/x", *ENG), "bad_request"),
+        (("GET", "https://app.test/g/1", "--token", "x.y.z"), "token_invalid"),
+        (("GET", "https://app.test/g/1", "--token", ISSUER.token(exp=1)), "token_expired"),
+        (
+            ("GET", "https://app.test/g/1", "--token", ISSUER.token(groups=["eng"], tenant="x")),
+            "allow",
+        ),
+        (("GET", "https://app.test/w/1", "--subject", "bob"), "allow"),
+    ):
+        text = succeed("policy", "explain", *words, "--config", file)
+        assert text.splitlines()[-1] == f"verdict: {verdict}"
+    assert "shadow" in succeed(
+        "policy", "explain", "GET", "https://app.test/w/1", "--subject", "b", "--config", file
+    )
+
+
+def test_a_token_is_not_repeated(tmp_path: Path) -> None:
+    """Neither the token nor a part of it is in what is printed, however it was given."""
+    file, token = write(tmp_path), ISSUER.token(groups=["eng"], tenant="x")
+    for words in (("--token", token), ("--header", f"Authorization: Bearer {token}")):
+        for form in ("text", "json"):
+            said = succeed(
+                "policy",
+                "explain",
+                "GET",
+                "https://app.test/g/1",
+                *words,
+                "--format",
+                form,
+                "--config",
+                file,
+            )
+            assert token.rpartition(".")[2] not in said
+            assert "allow" in said
+
+
+def test_only_what_was_expected_is_success(tmp_path: Path) -> None:
+    """Exit 0 whatever the verdict is; with --expect 1 unless it is that one."""
+    words = ("policy", "explain", "GET", "https://app.test/g/1", "--config", write(tmp_path))
+    assert run(*words).exit_code == 0
+    assert run(*words, "--expect", "unauthenticated").exit_code == 0
+    assert run(*words, "--expect", "allow").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--expect", "maybe"), ("--group", "eng"), ("--token", "x", "--subject", "a"), ("--subject", "a", "--claim", "x"),
+        ("--subject", "a", "--claim", "x=y"), ("--header", "nothing"), ("--client", "nobody"), ("--format", "xml"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_questions_that_make_no_sense_are_two(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Options that contradict each other, or cannot be read, are wrong usage."""
+    result = run(
+        "policy", "explain", "GET", "https://app.test/g/1", *words, "--config", write(tmp_path)
+    )
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "url", ["app.test/g", "", "ftp://app.test/", "https://", "https://a b/", "/g/1"]
+)
+def test_a_url_that_is_none_is_two(tmp_path: Path, url: str) -> None:
+    """What is asked about must be a URL."""
+    result = run("policy", "explain", "GET", url, "--config", write(tmp_path))
+    assert (result.exit_code, "Traceback" in result.output) in {(2, False), (0, False)}
+    if result.exit_code == 0:
+        assert result.stdout.splitlines()[-1] == "verdict: bad_request"
+
+
+def test_the_schema_is_one(tmp_path: Path) -> None:
+    """The schema is JSON Schema 2020-12, names what the files may hold, and refuses keys that nobody knows."""
+    schema = json.loads(succeed("policy", "schema"))
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert set(schema["properties"]) == {"routes", "tests"}
+    assert schema["additionalProperties"] is False
+    assert "Configuration" in schema["$defs"]
+    closed = [
+        name
+        for name, one in schema["$defs"].items()
+        if one.get("type") == "object" and one.get("additionalProperties") is not False
+    ]
+    assert closed == []
