@@ -221,11 +221,15 @@ def test_only_bearer_may_ask_pyjwt_to_decode() -> None:
 
 
 def opens_files(module: ast.Module) -> bool:
-    """Does the module open or read a file?"""
-    # `open` as a method is the store's, or a pool's: only those of pathlib and os open files
-    return any(
-        name in OPENING or last_word(name) in OPENING - {"open"} for _, name in called(module)
-    )
+    """Does the module open or read a file? (`store.open()` and a pool's take no mode; `Path.open` does.)"""
+    for call, name in called(module):
+        mode = call.args[0] if call.args else None
+        with_mode = isinstance(mode, ast.Constant) and isinstance(mode.value, str)
+        if name in OPENING or last_word(name) in OPENING - {"open"}:
+            return True
+        if last_word(name) == "open" and with_mode and not name.startswith("lmdb"):
+            return True
+    return False
 
 
 def test_few_open_files() -> None:
