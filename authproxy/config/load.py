@@ -91,8 +91,8 @@ def load(file: FilePath) -> Loaded:
     loaded.problems += problems
     damage = _read_policies(loaded, data.get("policies", ["policies"]))
     names = Names(
-        upstreams=(*_names(data.get("upstreams")), PLACEHOLDER),
-        authenticators=(*_names(data.get("authenticators")), PLACEHOLDER),
+        upstreams=_names(data, "upstreams"),
+        authenticators=_names(data, "authenticators"),
         headers=HeaderRules(loaded.config.identity.strip if loaded.config else ()),
     )
     loaded.policies = parse_policies(loaded.policy_files, names, damage)
@@ -103,8 +103,10 @@ def load(file: FilePath) -> Loaded:
     return loaded
 
 
-def _names(section: Any) -> tuple[str, ...]:
-    return tuple(section) if isinstance(section, dict) else ()
+def _names(data: dict[str, Any], section: str) -> tuple[str, ...] | None:
+    """The names of a section, also those of its broken parts; None where nobody can tell."""
+    named = data.get(section, {})
+    return tuple(named) if isinstance(named, dict) else None
 
 
 def _read(loaded: Loaded, file: FilePath) -> dict[str, Any] | None:
@@ -225,7 +227,7 @@ def fill(path: Path) -> Any:
         case ("routes", _, "authenticate"):
             return [PLACEHOLDER]
         case ("routes", _, "allow" | "deny", int(index)):
-            return {"subjects": [f"{PLACEHOLDER}-{index}"]}
+            return {"networks": [f"2001:db8::{index:x}"]}
         case ("routes", _, "rate_limits", int(index)):
             return {"name": f"{PLACEHOLDER}-{index}", "limit": "1/second", "per": "route"}
         case ("tests", int()):

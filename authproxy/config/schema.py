@@ -182,7 +182,7 @@ class JwtAuthenticator(Section):
     @classmethod
     def _known(cls, value: Any) -> Any:
         kind = value.get("type") if isinstance(value, dict) else None
-        if kind in {"password", "oidc", "certificate"}:
+        if isinstance(kind, str) and kind in {"password", "oidc", "certificate"}:
             text = f"authenticators of the type {kind} are not part of this version"
             raise wrong("not-available", text, "write `type: jwt`, or remove it")
         return value

@@ -116,11 +116,9 @@ class _Rest:
 
     def without(self, errors: Errors, meant: Mapping[Path, Path | None]) -> bool:
         """Take out what is wrong and fill in what is missing; False where that is impossible."""
-        for path, found in errors.items():
-            # A key that nobody knows harms nothing, unless it was meant to be another.
-            target = meant[path] if found[0]["type"] == "extra_forbidden" else path
-            if target is not None:
-                self.cut.add(target)
+        for path in errors:
+            # What an unknown key was meant to be is missing for no other reason.
+            self.cut.add(meant[path] or path)
         return all(self._take(path, errors) for path in errors)
 
     def _take(self, path: Path, errors: Errors) -> bool:

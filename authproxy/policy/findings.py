@@ -38,9 +38,9 @@ class Findings:
         if CONSEQUENCES.get(code, frozenset()).isdisjoint(self.damaged):
             self.problems.append(self.source.problem(self.path + path, code, text, remedy, **where))
 
-    def refer(self, path: Path, kind: str, name: str, known: Collection[str]) -> None:
-        """Note a name that nothing has."""
-        if name in known:
+    def refer(self, path: Path, kind: str, name: str, known: Collection[str] | None) -> None:
+        """Note a name that nothing has; None knows all of them."""
+        if known is None or name in known:
             return
         there = ", ".join(sorted(known)) or "none"
         text = f"there is no {kind} `{name[:80]}`"

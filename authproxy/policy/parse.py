@@ -27,10 +27,13 @@ Damage = Mapping[tuple[str, int], Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What policies may refer to: the configuration's names, and the header names that only we may set."""
+    """What policies may refer to: the configuration's names, and the header names that only we may set.
 
-    upstreams: Collection[str]
-    authenticators: Collection[str]
+    None where the configuration is too broken to know its names: then any will do.
+    """
+
+    upstreams: Collection[str] | None
+    authenticators: Collection[str] | None
     headers: HeaderRules
 
 
@@ -86,7 +89,9 @@ class _RouteReader:
         self.names = names
         asked = () if wanted.authenticate == "none" else tuple(dict.fromkeys(wanted.authenticate))
         self.authenticators = asked
-        self.entry_reader = EntryReader(findings, asked)
+        # Where one of them is a slip of the pen, an entry may name the one that was meant.
+        meant = () if set(asked) <= set(names.authenticators or asked) else names.authenticators
+        self.entry_reader = EntryReader(findings, (*asked, *(meant or ())))
 
     def read(self) -> Route:
         wanted = self.wanted
@@ -182,7 +187,8 @@ class _RouteReader:
             self.findings.wrong(("rewrite", "strip_prefix"), "bad-prefix", text, remedy)
             return segments
         for index, pattern in enumerate(self.wanted.match.paths):
-            if tuple(pattern[1:].split("/"))[: len(segments)] != segments:
+            begins = tuple(pattern[1:].split("/"))[: len(segments)] == segments
+            if not begins and pattern.startswith("/"):
                 text = f"`{pattern[:80]}` does not begin with strip_prefix `{prefix[:80]}`"
                 remedy = "strip only what every path of the route begins with"
                 self.findings.wrong(("match", "paths", index), "prefix-not-in-path", text, remedy)
