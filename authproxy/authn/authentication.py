@@ -41,6 +41,7 @@ class Authentication:
         "_cache",
         "_error",
         "_missing",
+        "_only",
         "_readings",
         "credential_cookies",
         "credential_headers",
@@ -56,6 +57,8 @@ class Authentication:
         self._readings = tuple(
             Reading(verifier, slot) for verifier in verifiers for slot in verifier.slots
         )
+        # The commonest route by far has one; whether it is known can be asked without the lists below.
+        self._only = self._readings[0] if len(self._readings) == 1 else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
         schemes = tuple(dict.fromkeys(slot.challenge for slot in slots if slot.challenge)) or (
@@ -81,6 +84,11 @@ class Authentication:
             Refusal: `unauthenticated`, `token_invalid` or `token_expired`, with its WWW-Authenticate; `bad_request`
                 for a credential that is there twice; whatever `admit_unverified` raises.
         """
+        if self._only is not None:
+            credential = self._only.slot.read(headers)
+            identity = credential and self._recall(self._only, credential, now)
+            if identity:
+                return identity
         presented = self._presented(headers)
         if not presented:
             raise Refusal("unauthenticated", "no-credentials", headers=self._missing)

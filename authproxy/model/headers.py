@@ -5,11 +5,13 @@ Names are compared folded: lower case, and every character that is not a letter 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
+from typing import TypeVar
 
 from authproxy.model.identity import Identity
 
+_Value = TypeVar("_Value")
 IDENTITY_BLOCK_MOST = 8192
 GROUP_MOST = 256
 
@@ -102,28 +104,36 @@ def fold(name: str) -> str:
     return fold_bytes(name.encode("latin-1", "replace")).decode()
 
 
+class Learned(dict[bytes, _Value]):
+    """What `work_out` said of names that were asked for, bounded in number and length: names are a stranger's choice."""
+
+    __slots__ = ("_work_out",)
+    MOST = 4096
+    LENGTH_MOST = 64
+
+    def __init__(self, work_out: Callable[[bytes], _Value]) -> None:
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, name: bytes) -> _Value:
+        found = self._work_out(name)
+        if len(self) < self.MOST and len(name) <= self.LENGTH_MOST:
+            self[name] = found
+        return found
+
+
 class HeaderRules:
     """What becomes of a request header, by its name; `strip` are more names that only we may set.
 
     A look-up is one dictionary access: names are few, and what was worked out is kept (bounded, as clients choose them).
     """
 
-    __slots__ = ("_kinds", "_strip")
-    KEPT_MOST = 4096
-    KEPT_LENGTH_MOST = 64
+    __slots__ = ("_strip", "kind")
 
     def __init__(self, strip: Iterable[str] = ()) -> None:
         self._strip = frozenset(fold(name) for name in strip)
-        self._kinds: dict[bytes, Kind] = {}
-
-    def kind(self, name: bytes) -> Kind:
-        """What to do with a header of this name (as the client spelled it)."""
-        found = self._kinds.get(name)
-        if found is None:
-            found = self._classify(name)
-            if len(self._kinds) < self.KEPT_MOST and len(name) <= self.KEPT_LENGTH_MOST:
-                self._kinds[name] = found
-        return found
+        # What to do with a header of this name (as the client spelled it): the look-up itself, with no call around it.
+        self.kind: Callable[[bytes], Kind] = Learned(self._classify).__getitem__
 
     def reserved(self, name: str) -> bool:
         """Is this a name that only we may set towards the backend?"""

@@ -24,7 +24,7 @@ class Outbound:
     `credential_cookies` are what the route's authenticators read; they stay here unless the route says otherwise.
     """
 
-    __slots__ = ("_cookies", "_drop", "_drops_authorization", "_host", "_route")
+    __slots__ = ("_cookies", "_drop", "_drops_authorization", "_host", "_plain", "_route")
 
     def __init__(
         self,
@@ -41,14 +41,17 @@ class Outbound:
         )
         cookies = () if kept else credential_cookies
         self._route = route
-        self._host = host
+        self._host = host.decode() if host is not None else None
         self._drop = (slots - {b"authorization"}) | route.remove_headers
         self._drops_authorization = b"authorization" in slots | route.remove_headers
+        self._plain = not self._drop and self._drops_authorization
         self._cookies = frozenset(name.encode() for name in (session_cookie, *cookies))
 
     def lines(self, exchange: Exchange) -> list[HeaderLine]:
         """The client's fields that pass, in their order, without what this route keeps back."""
         lines = exchange.lines
+        if self._plain and not exchange.cookies:
+            return lines
         if self._drop:
             lines = [line for line in lines if fold_bytes(line[0]) not in self._drop]
         if exchange.cookies and b"cookie" not in self._drop:
@@ -67,10 +70,8 @@ class Outbound:
         assert exchange.target is not None
         route, target = self._route, exchange.target
         path = strip_prefix(target, route.strip_prefix) if route.strip_prefix else target.raw
-        host = self._host or exchange.host_field.encode()
-        parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (exchange.method.encode(), path.encode(), host)
-        ]
+        host = self._host or exchange.host_field
+        parts = [f"{exchange.method} {path} HTTP/1.1\r\nHost: {host}\r\n".encode()]
         parts += [b"%b: %b\r\n" % line for line in self.lines(exchange)]
         if exchange.chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")

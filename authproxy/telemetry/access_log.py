@@ -36,7 +36,7 @@ def json_line(x: Exchange, seconds: float) -> bytes:
     """The line of contract section 7, with its newline; `seconds` is how long the request took."""
     route, identity = x.route, x.identity
     record = {
-        "time": f"{_second(int(x.now))}.{int(x.now % 1 * 1000):03d}Z",
+        "time": f"{_second(int(x.now))}.{int(x.now * 1000) % 1000:03d}Z",
         "request_id": x.request_id,
         "client": x.client_text,
         "method": x.method,
@@ -45,11 +45,11 @@ def json_line(x: Exchange, seconds: float) -> bytes:
         "status": x.status,
         "bytes_in": x.bytes_in,
         "bytes_out": x.bytes_out,
-        "seconds": round(seconds, 6),
-        "route": route.name if route is not None else None,
-        "upstream": route.upstream if route is not None else None,
-        "subject": identity.subject if identity is not None else None,
-        "authenticator": identity.authenticator if identity is not None else None,
+        "seconds": int(seconds * 1e6) / 1e6,
+        "route": route and route.name,
+        "upstream": route and route.upstream,
+        "subject": identity and identity.subject,
+        "authenticator": identity and identity.authenticator,
         "decision": "allow" if x.admitted else "refuse",
         "code": x.code or None,
         "reason": x.reason or None,

@@ -2,7 +2,7 @@
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
-from authproxy.model.headers import HOP_BY_HOP, connection_options
+from authproxy.model.headers import HOP_BY_HOP, Learned, connection_options
 from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection
@@ -13,9 +13,6 @@ from authproxy.web.compat import Request
 LAST_CHUNK = b"0\r\n\r\n"
 _DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"x-request-id"}
 _NEVER_NAMED = frozenset({b"close", b"keep-alive", b"content-length"})
-_PLAIN_NAMES: dict[bytes, bool] = {}
-_NAMES_MOST = 4096
-_NAME_MOST = 64  # bytes of a name that is kept: names are the backend's to choose
 
 
 async def deliver(
@@ -103,11 +100,9 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
     """The backend's fields without hop-by-hop ones and without a cookie that would pass for our session."""
     fields = []
     options: list[bytes] = []
+    passes = _PASSES
     for name, value in answer.headers:
-        passes = _PLAIN_NAMES.get(name)
-        if passes is None:
-            passes = _learn(name)
-        if passes:
+        if passes(name):
             fields.append(b"%b: %b\r\n" % (name, value))
             continue
         lower = name.lower()
@@ -124,9 +119,9 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
     return fields
 
 
-def _learn(name: bytes) -> bool:
+def _is_plain(name: bytes) -> bool:
     lower = name.lower()
-    passes = lower not in _DROPPED and lower != b"set-cookie"
-    if len(name) <= _NAME_MOST and len(_PLAIN_NAMES) < _NAMES_MOST:
-        _PLAIN_NAMES[name] = passes
-    return passes
+    return lower not in _DROPPED and lower != b"set-cookie"
+
+
+_PASSES = Learned(_is_plain).__getitem__

@@ -18,6 +18,7 @@ from authproxy.policy.decide import resolve
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Handler, Request
 
+PASS, TRUSTED, CONNECTION = Kind.PASS, Kind.TRUSTED, Kind.CONNECTION
 # Far over any body, far under where parsers' counters wrap (aiohttp's C parser takes 2**64-1 for no body).
 CONTENT_LENGTH_DIGITS = 15
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -76,14 +77,14 @@ def _read_fields(
         name, value = field
         size += len(name) + len(value) + 4
         kind = kinds(name)
-        if kind is Kind.PASS:
+        if kind is PASS:
             lines.append(field)
-        elif kind is Kind.TRUSTED:
-            told.append(field)
-        elif kind is Kind.CONNECTION:
-            options.append(value)
-        elif kind is not Kind.DROP:
+        elif kind in _READERS:
             _READERS[kind](exchange, value)
+        elif kind is TRUSTED:
+            told.append(field)
+        elif kind is CONNECTION:
+            options.append(value)
     bound = runtime.config.bounds.header_bytes
     if bound and size > bound:
         raise Refusal("headers_too_large", close=True)
