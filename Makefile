@@ -35,4 +35,4 @@ check: .venv/.installed  ## lint, types, house
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 bench: .venv/.installed  ## CPU per request beside a plain aiohttp proxy, in one run
-	$(BIN)/python bench/plain_proxy.py
+	$(BIN)/python -m bench.plain_proxy

@@ -35,7 +35,7 @@ class Client(asyncio.Protocol):
         self.buffer = self.buffer[end + 4 + 1024 :]
         self.send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """One connection fewer."""
         self.progress.closed()
 

@@ -8,7 +8,10 @@ import jwt
 from aiohttp import web
 
 BACKEND = f"http://127.0.0.1:{os.environ['BENCH_BACKEND']}"
-KEYS = {key["kid"]: jwt.PyJWK(key).key for key in json.load(open(os.environ["BENCH_JWKS"], encoding="utf-8"))["keys"]}  # noqa: SIM115, PTH123
+KEYS = {
+    key["kid"]: jwt.PyJWK(key).key
+    for key in json.load(open(os.environ["BENCH_JWKS"], encoding="utf-8"))["keys"]
+}  # noqa: SIM115, PTH123
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
@@ -17,7 +20,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     try:
         kid = jwt.get_unverified_header(token)["kid"]
-        claims = jwt.decode(token, KEYS[kid], algorithms=["RS256"], audience="api", issuer="https://issuer.test")
+        claims = jwt.decode(
+            token, KEYS[kid], algorithms=["RS256"], audience="api", issuer="https://issuer.test"
+        )
     except (jwt.InvalidTokenError, KeyError):
         return web.Response(status=401)
     if "eng" not in claims.get("groups", ()):
@@ -27,7 +32,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
     headers["X-Forwarded-User"] = claims["sub"]
     data = request.content if request.body_exists else None
     url = BACKEND + request.raw_path
-    async with request.app[SESSION].request(request.method, url, headers=headers, data=data, allow_redirects=False) as got:
+    async with request.app[SESSION].request(
+        request.method, url, headers=headers, data=data, allow_redirects=False
+    ) as got:
         response = web.StreamResponse(status=got.status)
         response.headers["Content-Type"] = got.headers["Content-Type"]
         response.content_length = got.content_length
@@ -41,7 +48,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
 async def session(app: web.Application):  # type: ignore[no-untyped-def]  # noqa: ANN201
     """One session for the life of the proxy."""
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(auto_decompress=False, connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as made:
+    async with aiohttp.ClientSession(
+        auto_decompress=False, connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+    ) as made:
         app[SESSION] = made
         yield
 
@@ -53,7 +62,14 @@ def main() -> None:
     app = web.Application()
     app.cleanup_ctx.append(session)
     app.router.add_route("*", "/{path:.*}", handle)
-    web.run_app(app, host="127.0.0.1", port=int(os.environ["BENCH_PORT"]), access_log=None, print=None, loop=uvloop.new_event_loop())
+    web.run_app(
+        app,
+        host="127.0.0.1",
+        port=int(os.environ["BENCH_PORT"]),
+        access_log=None,
+        print=None,
+        loop=uvloop.new_event_loop(),
+    )
 
 
 if __name__ == "__main__":

@@ -42,14 +42,18 @@ def measure(target: Target, requests: int, connections: int) -> tuple[float, flo
 
 def main() -> None:
     """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        backend = subprocess.Popen([sys.executable, "-m", "bench.backend"], stdout=subprocess.PIPE, text=True)
+        backend = subprocess.Popen(
+            [sys.executable, "-m", "bench.backend"], stdout=subprocess.PIPE, text=True
+        )
         assert backend.stdout is not None
         port = int(backend.stdout.readline())
         targets = [make(Path(folder), port) for make in (authproxy, plain)]
@@ -62,7 +66,9 @@ def main() -> None:
     report(found, options.json)
 
 
-def rounds(targets: list[Target], requests: int, count: int, connections: int) -> dict[str, list[tuple[float, float]]]:
+def rounds(
+    targets: list[Target], requests: int, count: int, connections: int
+) -> dict[str, list[tuple[float, float]]]:
     """All rounds, the targets in turn; a first one of each is not counted."""
     found: dict[str, list[tuple[float, float]]] = {target.name: [] for target in targets}
     for target in targets:
@@ -79,13 +85,22 @@ def report(found: dict[str, list[tuple[float, float]]], file: Path | None) -> No
     for name, measured in found.items():
         cpu = sorted(m[0] for m in measured)
         rate = statistics.median(m[1] for m in measured)
-        figures[name] = {"cpu_us": statistics.median(cpu), "least": cpu[0], "most": cpu[-1], "per_second": rate}
-        print(f"{name:32} {figures[name]['cpu_us']:7.1f} µs CPU a request ({cpu[0]:.1f} to {cpu[-1]:.1f}), {rate:7.0f}/s")
+        figures[name] = {
+            "cpu_us": statistics.median(cpu),
+            "least": cpu[0],
+            "most": cpu[-1],
+            "per_second": rate,
+        }
+        print(
+            f"{name:32} {figures[name]['cpu_us']:7.1f} µs CPU a request ({cpu[0]:.1f} to {cpu[-1]:.1f}), {rate:7.0f}/s"
+        )
     ours, theirs = (entry["cpu_us"] for entry in figures.values())
     ratio = ours / theirs
     print(f"ratio {ratio:.3f} (budget {BUDGET})")
     if file is not None:
-        file.write_text(json.dumps({"targets": figures, "ratio": ratio, "budget": BUDGET}, indent=2) + "\n")
+        file.write_text(
+            json.dumps({"targets": figures, "ratio": ratio, "budget": BUDGET}, indent=2) + "\n"
+        )
     if ratio > BUDGET:
         sys.exit(1)
 

@@ -27,8 +27,13 @@ routes:
     allow: [{groups: [eng]}]
     rate_limits: [{limit: 100000000/hour, per: subject}]
 """
-COMMAND = ["/tmp/bin/authproxy"]
-HEADERS = ["User-Agent: bench/1.0", "Accept: application/json", "Accept-Encoding: gzip, deflate", "Accept-Language: en"]
+COMMAND = [sys.executable, "-m", "authproxy.cli.main"]
+HEADERS = [
+    "User-Agent: bench/1.0",
+    "Accept: application/json",
+    "Accept-Encoding: gzip, deflate",
+    "Accept-Language: en",
+]
 
 
 @dataclass
@@ -48,9 +53,15 @@ def keys(folder: Path) -> str:
 
     if not (folder / "key.pem").exists():
         (folder / "key.pem").write_bytes(generate_key("RS256"))
-        (folder / "jwks.json").write_text(json.dumps(public_jwks([(folder / "key.pem").read_bytes()])))
+        (folder / "jwks.json").write_text(
+            json.dumps(public_jwks([(folder / "key.pem").read_bytes()]))
+        )
     settings = JwtAuthenticator(
-        type="jwt", issuer="https://issuer.test", audiences=["api"], algorithms=["RS256"], keys=Keys(file="jwks.json")
+        type="jwt",
+        issuer="https://issuer.test",
+        audiences=["api"],
+        algorithms=["RS256"],
+        keys=Keys(file="jwks.json"),
     )
     return sign_test_token(
         settings,
@@ -77,7 +88,12 @@ def authproxy(folder: Path, backend: int) -> Target:
     for line in process.stderr:
         found = re.search(r"listen=127\.0\.0\.1:(\d+)", line)
         if found:
-            return Target("authproxy, everything on", process, int(found[1]), [f"Authorization: Bearer {token}", *HEADERS])
+            return Target(
+                "authproxy, everything on",
+                process,
+                int(found[1]),
+                [f"Authorization: Bearer {token}", *HEADERS],
+            )
     raise SystemExit("authproxy did not start")
 
 
@@ -85,8 +101,15 @@ def plain(folder: Path, backend: int) -> Target:
     """A plain proxy on aiohttp.web and ClientSession that verifies every token with PyJWT."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    environment = {**os.environ, "BENCH_PORT": str(port), "BENCH_BACKEND": str(backend), "BENCH_JWKS": str(folder / "jwks.json")}
-    process = subprocess.Popen([sys.executable, "-m", "bench.plain_aiohttp"], env=environment, text=True)
+    environment = {
+        **os.environ,
+        "BENCH_PORT": str(port),
+        "BENCH_BACKEND": str(backend),
+        "BENCH_JWKS": str(folder / "jwks.json"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.plain_aiohttp"], env=environment, text=True
+    )
     for _ in range(100):
         time.sleep(0.1)
         try:
@@ -94,4 +117,6 @@ def plain(folder: Path, backend: int) -> Target:
             break
         except OSError:
             continue
-    return Target("plain aiohttp proxy", process, port, [f"Authorization: Bearer {keys(folder)}", *HEADERS])
+    return Target(
+        "plain aiohttp proxy", process, port, [f"Authorization: Bearer {keys(folder)}", *HEADERS]
+    )
