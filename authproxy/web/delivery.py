@@ -124,4 +124,5 @@ def _is_plain(name: bytes) -> bool:
     return lower not in _DROPPED and lower != b"set-cookie"
 
 
-_PASSES = Learned(_is_plain).__getitem__
+_KNOWN = Learned(_is_plain)
+_PASSES = _KNOWN.__getitem__
