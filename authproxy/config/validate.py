@@ -64,7 +64,7 @@ def validate(
             return model.model_validate(rest.data), rest.cut, list(problems)
         except ValidationError as error:
             errors = _sharpest(error.errors(include_url=False), source)
-            meant = {path: _meant(path, found[0], model) for path, found in errors.items()}
+            meant = {p: _meant(p, found[0], source, model) for p, found in errors.items()}
             for path, found in errors.items():
                 if not rest.explains(path) and path not in meant.values():
                     problem = _problem(found, path, source, meant[path] or path, model)
@@ -183,11 +183,12 @@ def _problem(
 _UNFORESEEN = ("bad-value", "cannot be used", "see the reference")
 
 
-def _meant(path: Path, detail: ErrorDetails, model: type[BaseModel]) -> Path | None:
-    """The path that was probably meant by an unknown key."""
+def _meant(path: Path, detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Path | None:
+    """The path that was probably meant by an unknown key, where nothing stands there yet."""
     if detail["type"] != "extra_forbidden":
         return None
-    close = difflib.get_close_matches(str(path[-1]), _fields(path[:-1], model), 1)
+    free = [f for f in _fields(path[:-1], model) if (*path[:-1], f) not in source.values]
+    close = difflib.get_close_matches(str(path[-1]), free, 1)
     return (*path[:-1], close[0]) if close else None
 
 

@@ -1,0 +1,79 @@
+"""References: what is wrong between two parts that are each right."""
+
+import pytest
+
+from authproxy.config.references import check_references
+from authproxy.config.schema import Config
+from authproxy.config.validate import validate
+from authproxy.config.yaml import read_yaml
+from authproxy.model.source import Path
+
+
+def codes(text: str, cut: set[Path] = frozenset()) -> list[str]:  # type: ignore[assignment]
+    data, source, _ = read_yaml(text.encode(), "f.yaml")
+    config, _, problems = validate(Config, data, source)
+    assert problems == []
+    assert config is not None
+    return [p.code for p in check_references(config, source, cut)]
+
+
+def listeners(*addresses: str, admin: str = "127.0.0.1:9901") -> str:
+    shown = ", ".join(f'{{address: "{a}"}}' for a in addresses)
+    return f'listeners: [{shown}]\nadmin: {{address: "{admin}"}}'
+
+
+def jwt(slot: str, issuer: str = "https://i.test") -> str:
+    return f"{{type: jwt, issuer: '{issuer}', audiences: [a], algorithms: [RS256], keys: {{file: k}}, token_from: [{slot}]}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (listeners("a:1", "a:2"), []),
+        (listeners("a:1", "a:1"), ["duplicate-address"]),
+        (listeners("a:0", "a:0"), []),
+        (listeners("0.0.0.0:1", "a:1"), ["duplicate-address"]),
+        (listeners("unix:/a", "unix:/a"), ["duplicate-address"]),
+        (listeners("unix:/a", "unix:/b"), []),
+        (listeners("127.0.0.1:9901"), ["admin-on-listener"]),
+        (listeners("[::]:9901"), ["admin-on-listener"]),
+        (listeners("a:0", admin="a:0"), []),
+        (listeners("a:1") + "\n#", []),
+        ('listeners: [{address: "127.0.0.1:9901"}]', ["admin-on-listener"]),
+        ('listeners: [{address: "127.0.0.1:9901"}]\nadmin: false', []),
+    ],
+)
+def test_two_listeners_need_two_addresses(text: str, found: list[str]) -> None:
+    """The admin listener is never a proxied one; port 0 is any free one."""
+    assert codes(text) == found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        (jwt("{header: X-T}"), jwt("{header: X-T}"), ["duplicate-issuer"]),
+        (jwt("{header: X-T}"), jwt("{header: x-t}"), ["duplicate-issuer"]),
+        (jwt("{header: X-T}"), jwt("{header: X-U}"), []),
+        (jwt("{header: X-T}"), jwt("{header: X-T}", "https://j.test"), []),
+        (
+            jwt("{header: Authorization, scheme: Bearer}"),
+            jwt("{header: Authorization, scheme: Basic}"),
+            [],
+        ),
+        (
+            jwt("{cookie: a}, {header: X-T}"),
+            jwt("{header: X-T}, {cookie: a}"),
+            ["duplicate-issuer"],
+        ),
+    ],
+)
+def test_two_authenticators_cannot_take_the_same_token(
+    one: str, other: str, found: list[str]
+) -> None:
+    """Same issuer and same slot: nobody could say whose the token is."""
+    assert codes(f"{listeners('a:1')}\nauthenticators: {{one: {one}, other: {other}}}") == found
+
+
+def test_broken_listeners_are_not_compared() -> None:
+    """A neighbour that stands in for one is in nobody's way."""
+    assert codes(listeners("a:1", "a:1"), {("listeners", 1)}) == []

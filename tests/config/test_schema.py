@@ -1,0 +1,208 @@
+"""The configuration's models: defaults, and what each key refuses."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from authproxy.config.schema import Algorithm, Config
+from authproxy.config.values import SocketAddress
+
+LISTENERS: list[dict[str, Any]] = [{"address": "127.0.0.1:8443"}]
+JWT: dict[str, Any] = {
+    "type": "jwt", "issuer": "https://i.test", "audiences": ["api"], "algorithms": ["RS256"], "keys": {"file": "k"},
+}  # fmt: skip
+
+
+def config(**keys: Any) -> Config:
+    return Config.model_validate({"listeners": LISTENERS, **keys})
+
+
+def kinds(**keys: Any) -> list[str]:
+    """The kinds of error; none where the configuration is right."""
+    try:
+        config(**keys)
+    except ValidationError as error:
+        return [e["type"] for e in error.errors()]
+    return []
+
+
+def with_jwt(**keys: Any) -> dict[str, Any]:
+    return {"authenticators": {"tokens": JWT | keys}}
+
+
+def with_upstream(**keys: Any) -> dict[str, Any]:
+    return {"upstreams": {"u": {"servers": ["http://h"], **keys}}}
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    """Section 2: everything but listeners may be left out."""
+    found = config()
+    assert found.admin
+    assert (found.admin.address, found.workers) == (SocketAddress("127.0.0.1", 9901), 1)
+    assert (found.trusted_proxies, found.trusted_networks) == (None, [])
+    assert (found.state.url, found.state.on_failure) == (None, "refuse")
+    session, bounds, access = found.session, found.bounds, found.logging.access
+    assert (session.cookie, session.idle_timeout, session.absolute_timeout) == (
+        "__Host-authproxy",
+        1800,
+        43200,
+    )
+    assert (bounds.header_bytes, bounds.header_fields, bounds.uri_bytes, bounds.token_bytes) == (
+        32768,
+        128,
+        8192,
+        8192,
+    )
+    assert (bounds.body_bytes, bounds.header_timeout, bounds.keepalive, bounds.handshake) == (
+        0,
+        15,
+        75,
+        10,
+    )
+    assert (bounds.body_rate_bytes, bounds.connections, bounds.drain, bounds.drain_delay) == (
+        1024,
+        10_000,
+        30,
+        0,
+    )
+    assert (access.path, access.format, found.rate_limits, found.policies) == (
+        "-",
+        "json",
+        [],
+        ["policies"],
+    )
+    assert (found.failed_authentications, found.identity.profile) == ("30/minute", "forwarded")
+    assert (found.identity.strip, found.identity.assertion.enabled) == ([], False)
+
+
+def test_an_authenticator_has_the_defaults_of_the_contract() -> None:
+    """Bearer, 30 seconds, the registered claim names."""
+    found = config(**with_jwt()).authenticators["tokens"]
+    assert [(s.header, s.scheme, s.cookie) for s in found.token_from] == [
+        ("Authorization", "Bearer", None)
+    ]
+    names = found.claims
+    assert found.leeway == 30
+    assert (names.subject, names.groups, names.scopes) == ("sub", "groups", "scope")
+    assert (names.email, names.username, names.name) == ("email", "preferred_username", "name")
+
+
+def test_an_upstream_has_the_defaults_of_the_contract() -> None:
+    """The client's Host, 5 seconds, a minute, five minutes."""
+    found = config(**with_upstream()).upstreams["u"]
+    assert (found.host, found.tls) == ("client", None)
+    assert (found.timeouts.connect, found.timeouts.response, found.timeouts.idle) == (5, 60, 300)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        ({"listener": []}, "extra_forbidden"),
+        ({"listeners": []}, "too_short"),
+        ({"admin": True}, "literal_error"),
+        ({"workers": 0}, "bad-workers"),
+        ({"workers": "many"}, "bad-workers"),
+        ({"trusted_proxies": {"networks": []}}, "too_short"),
+        ({"trusted_proxies": {"networks": ["10.0.0.0/8"], "host": "yes"}}, "bool_type"),
+        ({"trusted_proxies": {"networks": ["10.0.0.0/8"], "header": "x-real-ip"}}, "literal_error"),
+        ({"state": {"url": "sqlite:x"}}, "bad-url"),
+        ({"state": {"on_failure": "allow"}}, "literal_error"),
+        ({"session": {"cookie": "authproxy"}}, "string_pattern_mismatch"),
+        ({"session": {"idle_timeout": 30}}, "bad-duration"),
+        ({"bounds": {"header_bytes": "32KB"}}, "bad-size"),
+        ({"bounds": {"header_fields": -1}}, "greater_than_equal"),
+        ({"bounds": {"body_rate": "1KiB"}}, "bad-size"),
+        ({"identity": {"profile": "all"}}, "literal_error"),
+        ({"identity": {"strip": ["a b"]}}, "string_pattern_mismatch"),
+        ({"rate_limits": [{"limit": "1/second", "per": "subject"}]}, "bad-per"),
+        ({"rate_limits": [{"limit": "1/second", "per": "route"}]}, "bad-per"),
+        ({"failed_authentications": "30"}, "bad-rate"),
+        ({"policies": []}, "too_short"),
+        ({"logging": {"access": {"format": "text"}}}, "literal_error"),
+        (with_jwt(audiences=[]), "too_short"),
+        (with_jwt(audiences=[""]), "string_too_short"),
+        (with_jwt(issuer=""), "string_too_short"),
+        (with_jwt(issuer="https://u:p@i.test"), "literal-secret"),
+        (with_jwt(algorithms=[]), "too_short"),
+        (with_jwt(algorithms=["none"]), "literal_error"),
+        (with_jwt(algorithms=["RS256", "HS256"]), "mixed-algorithms"),
+        (with_jwt(algorithms=["HS256"]), "bad-keys"),
+        (with_jwt(keys={"secret": {"env": "S"}}), "bad-keys"),
+        (with_jwt(keys={}), "bad-keys"),
+        (with_jwt(keys={"file": "k", "secret": {"env": "S"}}), "bad-keys"),
+        (with_jwt(algorithms=["HS256"], keys={"secret": "hunter2"}), "literal-secret"),
+        (with_jwt(leeway="6m"), "bad-leeway"),
+        (with_jwt(token_from=[]), "too_short"),
+        (with_jwt(token_from=[{"query": "token"}]), "extra_forbidden"),
+        (with_jwt(token_from=[{}]), "bad-slot"),
+        (with_jwt(token_from=[{"header": "X", "cookie": "c"}]), "bad-slot"),
+        (with_jwt(token_from=[{"header": "Authorization"}]), "bad-slot"),
+        (with_jwt(token_from=[{"header": "X-Token", "scheme": "Bearer"}]), "bad-slot"),
+        (with_jwt(type="saml"), "literal_error"),
+        (with_jwt(type=["jwt"]), "literal_error"),
+        ({"authenticators": {"a b": JWT}}, "string_pattern_mismatch"),
+        (with_upstream(servers=[]), "too_short"),
+        (with_upstream(servers=["http://h/p"]), "bad-url"),
+        (with_upstream(servers=["http://u:p@h"]), "literal-secret"),
+        (with_upstream(host="a b"), "string_pattern_mismatch"),
+        (with_upstream(tls={"certificate": "c"}), "bad-pair"),
+        (with_upstream(tls={"verify": False}), "extra_forbidden"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
+    """Each key takes what the contract says and nothing else; verification cannot be turned off."""
+    assert kind in kinds(**keys)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"workers": 2},
+        {"workers": "auto"},
+        {"portal": {"url": "https://login.test"}},
+        {"state": {"url": "redis://h"}},
+        {"state": {"url": "rediss://u:p@h"}},
+        {"state": {"password": {"env": "P"}}},
+        {"listeners": [LISTENERS[0] | {"redirect_to_https": 443}]},
+        {"listeners": [LISTENERS[0] | {"proxy_protocol": ["10.0.0.0/8"]}]},
+        {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
+        {"listeners": [{"address": "fd:web"}]},
+        {"logging": {"decisions": {"path": "x"}}},
+        {"identity": {"assertion": {"enabled": True, "issuer": "https://i.test", "key": {"file": "k"}, "ttl": "60s"}}},
+        {"authenticators": {"staff": {"type": "password", "users": {"file": "u"}}}},
+        {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},
+        {"authenticators": {"m": {"type": "certificate", "subject": "san-uri"}}},
+        with_jwt(keys={"url": "https://i.test/jwks", "file": "k"}),
+        with_jwt(keys={"discovery": True, "file": "k"}),
+    ],
+)  # fmt: skip
+def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:
+    """Asking for what the contract names and this version does not have is one error that says so."""
+    assert kinds(**keys) == ["not-available"]
+
+
+@pytest.mark.parametrize("profile", ["forwarded", "auth-request", "remote", "none"])
+def test_the_profiles_are_those_of_the_contract(profile: str) -> None:
+    """Section 4."""
+    assert kinds(identity={"profile": profile}) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "found"), [("1KiB/s", 1024), ("2MiB/s", 2 << 20), ("5B/s", 5), (0, 0)]
+)
+def test_a_rate_of_bytes_is_bytes_a_second(rate: Any, found: int) -> None:
+    """0 is none."""
+    assert config(bounds={"body_rate": rate}).bounds.body_rate_bytes == found
+
+
+@pytest.mark.parametrize("keys", [{"trusted_proxies": None}, {"authenticators": None}, {"rate_limits": None}, {"admin": None}, {"bounds": {"body_bytes": None}}])  # fmt: skip
+def test_trap_a_key_without_a_value_is_an_error(keys: dict[str, Any]) -> None:
+    """`rate_limits:` with nothing behind it is not the wish for none."""
+    assert kinds(**keys)
+
+
+def test_the_schema_names_every_key() -> None:
+    """Editors complete and check from the same models."""
+    assert set(Config.model_json_schema()["properties"]) == set(Config.model_fields)
+    assert "none" not in str(Algorithm)
