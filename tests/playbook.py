@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import ssl
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,7 @@ from authproxy.server.tls import listener_context
 from authproxy.server.worker import Listening, Worker
 from tests.wire import HELLO, Answer, Backend, Headers, Json, Link, Play, answering, request, until
 
+LONGEST = 20.0  # seconds for one playbook: a test that hangs is a test that fails
 ISSUER = "https://issuer.test"
 OPEN: Json = {
     "name": "open", "match": {"paths": ["/**"]}, "upstream": "backend", "authenticate": "none",
@@ -184,14 +186,24 @@ async def playbook(
         serving = asyncio.get_running_loop().create_task(worker.run(ready.set))
         proxy = Proxy(worker, runtime, loaded, backend, addresses, serving)
         async with held_to_its_word(proxy):
-            await ready.wait()
-            yield proxy
-            for link in proxy.links:
-                link.close()
-            worker.stop()
-            await serving
-            server.close()
-            await backend.end()
+            try:
+                async with asyncio.timeout(LONGEST):
+                    await ready.wait()
+                    yield proxy
+            finally:
+                await end(proxy, server)
+
+
+async def end(proxy: Proxy, server: asyncio.Server) -> None:
+    """Everybody leaves; the proxy drains, and at once where the test failed."""
+    for link in proxy.links:
+        link.close()
+    proxy.worker.stop()
+    if sys.exc_info()[0] is not None:
+        proxy.worker.stop()
+    await proxy.serving
+    server.close()
+    await proxy.backend.end()
 
 
 @asynccontextmanager

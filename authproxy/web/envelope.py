@@ -74,9 +74,10 @@ def answer(request: Request, refusal: Refusal) -> Answer:
         exchange.admitted = exchange.admitted and refusal.code.startswith("upstream")
         return refuse(request, refusal)
     exchange.code, exchange.reason = refusal.code, refusal.reason
-    if exchange.http_version == "1.0" and request.transport is not None:
-        request.transport.abort()  # there the end of the connection may be the end of a whole body
-    connection_of(request).force_close()
+    connection = connection_of(request)
+    if exchange.http_version == "1.0":
+        connection.reset()  # there the end of the connection is the end of a whole body
+    connection.force_close()
     return Answer(exchange.status, keep_alive=False)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.playbook import playbook, token
 from tests.wire import HELLO, Link, Message, Play, answering, in_turn, request, until
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
-QUICK = {"timeouts": {"connect": "300ms", "response": "300ms", "idle": "300ms"}}
+QUICK: dict[str, Any] = {"timeouts": {"connect": "300ms", "response": "300ms", "idle": "300ms"}}
 
 
 async def closing(_request: Message, link: Link) -> None:
