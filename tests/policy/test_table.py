@@ -15,7 +15,11 @@ from authproxy.model.target import DOUBLE_SLASH, ENCODED_PERCENT, ENCODED_SLASH,
 from authproxy.policy.table import Route, Table
 
 WORDS = st.sampled_from(["a", "b", "a;x", "é"])
-PATHS = st.builds(
+# Few, so that they meet each other and the targets; and any.
+NEAR = st.sampled_from(
+    ["/", "/a", "/a/", "/a/b", "/a/*", "/*/b", "/*", "/**", "/a/**", "/*/**", "/a/*/b", "/a/b/**"]
+)
+PATHS = NEAR | st.builds(
     lambda inner, last: "/" + "/".join([*inner, last]),
     st.lists(WORDS | st.just("*"), max_size=3),
     WORDS | st.sampled_from(["*", "**", "", "**"]),
@@ -26,7 +30,7 @@ ROUTES = st.lists(
     st.tuples(st.lists(HOSTS, min_size=1, max_size=2, unique=True), st.lists(PATHS, min_size=1, max_size=2, unique=True), METHODS),
     max_size=7,
 )  # fmt: skip
-TARGETS = st.lists(st.sampled_from(["a", "b", "c", "%61", "a;x", "%C3%A9", "a%2fb", "%25", ""]), min_size=1, max_size=4).map(
+TARGETS = st.sampled_from(["/", "/a", "/a/", "/a/b", "/a/b/", "/b/b", "/a//b"]) | st.lists(st.sampled_from(["a", "b", "c", "%61", "a;x", "%C3%A9", "a%2fb", "%25", ""]), min_size=1, max_size=4).map(
     lambda pieces: "/" + "/".join(pieces)
 )  # fmt: skip
 REQUEST_HOSTS = st.sampled_from(
