@@ -4,7 +4,7 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +15,23 @@ from authproxy.model.target import DOUBLE_SLASH, ENCODED_PERCENT, ENCODED_SLASH,
 from authproxy.policy.table import Route, Table
 
 WORDS = st.sampled_from(["a", "b", "a;x", "é"])
-# Few, so that they meet each other and the targets; and any.
-NEAR = st.sampled_from(
-    ["/", "/a", "/a/", "/a/b", "/a/*", "/*/b", "/*", "/**", "/a/**", "/*/**", "/a/*/b", "/a/b/**"]
-)
-PATHS = NEAR | st.builds(
+# Patterns and targets that meet each other.
+NEAR = [
+    "/",
+    "/a",
+    "/a/",
+    "/a/b",
+    "/a/*",
+    "/*/b",
+    "/*",
+    "/**",
+    "/a/**",
+    "/*/**",
+    "/a/*/b",
+    "/a/b/**",
+]
+NEAR_TARGETS = ["/", "/a", "/a/", "/a/b", "/a/b/", "/b", "/b/b", "/b/", "/a/c/b", "/a/b/c/d"]
+PATHS = st.sampled_from(NEAR) | st.builds(
     lambda inner, last: "/" + "/".join([*inner, last]),
     st.lists(WORDS | st.just("*"), max_size=3),
     WORDS | st.sampled_from(["*", "**", "", "**"]),
@@ -30,9 +42,10 @@ ROUTES = st.lists(
     st.tuples(st.lists(HOSTS, min_size=1, max_size=2, unique=True), st.lists(PATHS, min_size=1, max_size=2, unique=True), METHODS),
     max_size=7,
 )  # fmt: skip
-TARGETS = st.sampled_from(["/", "/a", "/a/", "/a/b", "/a/b/", "/b/b", "/a//b"]) | st.lists(st.sampled_from(["a", "b", "c", "%61", "a;x", "%C3%A9", "a%2fb", "%25", ""]), min_size=1, max_size=4).map(
+SEGMENTS = st.sampled_from(["a", "b", "c", "%61", "a;x", "%C3%A9", "a%2fb", "%25", ""])
+TARGETS = st.sampled_from(NEAR_TARGETS) | st.lists(SEGMENTS, min_size=1, max_size=4).map(
     lambda pieces: "/" + "/".join(pieces)
-)  # fmt: skip
+)
 REQUEST_HOSTS = st.sampled_from(
     ["x.test", "y.x.test", "z.y.x.test", "test", "q.test", "[::1]", "other"]
 )
@@ -123,6 +136,19 @@ def test_find_is_what_the_contract_says(
             routes.append(route)
             assert list(made.add(route)) == []
     assert found(made, target, host, method) == reference(routes, host, method, target)
+
+
+@pytest.mark.parametrize("host", ["", "*.test", "x.test"])
+def test_three_patterns_of_one_host_are_ranked_as_the_contract_says(host: str) -> None:
+    """Every three of a dozen patterns against every target that could tell them apart."""
+    for paths in combinations(NEAR, 3):
+        routes = [named(path, path, hosts=[host]) for path in paths]
+        made = table(routes)
+        for target in NEAR_TARGETS:
+            assert found(made, target) == reference(routes, "x.test", "GET", target), (
+                paths,
+                target,
+            )
 
 
 @given(ROUTES, REQUEST_HOSTS, TARGETS, st.randoms())
