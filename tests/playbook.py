@@ -27,7 +27,19 @@ from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.sockets import listen
 from authproxy.server.tls import listener_context
 from authproxy.server.worker import Listening, Worker
-from tests.wire import HELLO, Answer, Backend, Headers, Json, Link, Play, answering, request, until
+from tests.wire import (
+    HELLO,
+    LINE_MOST,
+    Answer,
+    Backend,
+    Headers,
+    Json,
+    Link,
+    Play,
+    answering,
+    request,
+    until,
+)
 
 LONGEST = 20.0  # seconds for one playbook: a test that hangs is a test that fails
 ISSUER = "https://issuer.test"
@@ -176,7 +188,7 @@ async def playbook(
 ) -> AsyncIterator[Proxy]:
     """A proxy with these routes (by default `OPEN` and `GUARDED`) in front of a backend that plays `play`."""
     backend = Backend(play if callable(play) else answering(play))
-    server = await asyncio.start_server(backend.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=LINE_MOST)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     with tempfile.TemporaryDirectory(dir=folder) as place:
         loaded = write_files(Path(place), configuration(url, **config), routes or (OPEN, GUARDED))

@@ -17,6 +17,9 @@ HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 PATIENCE = 5.0  # seconds for what should take milliseconds
 
 
+LINE_MOST = 1 << 20
+
+
 @dataclass(slots=True)
 class Message:
     """A request as the backend got it, or an answer as the client did: the raw head, and the body without framing."""

@@ -10,7 +10,7 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -34,11 +34,24 @@ READ_BUFFER = 64 << 10
 NEVER = 1e9
 
 
+class Tally(Protocol):
+    """Where requests are counted, and what other workers count."""
+
+    def count(self, exchange: Exchange, seconds: float) -> None:
+        """Note a request that has ended."""
+
+    def connections_elsewhere(self) -> int:
+        """How many connections the other workers have."""
+
+
 class Request(web.BaseRequest):
     """A request with what is ours beside it: the Exchange, and the server whose runtime serves it."""
 
     exchange: Exchange
     server: "Server"
+    runtime: (
+        Any  # the one that was in force when the request began, whatever a reload does meanwhile
+    )
 
     @property
     def head(self) -> RawRequestMessage:
@@ -73,15 +86,24 @@ class Server(web.Server):
         tls: bool,
         runtime: Any,
         siblings: "Iterable[Server]" = (),
+        tally: Tally | None = None,
     ) -> None:
         self.name = name
         self.tls = tls
-        self.runtime = runtime  # swapped whole by a reload; a request keeps the one it began with
-        self.bounds = bounds
+        self.runtime = runtime
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
         self.tunnels: set[Any] = set()
+        self.tally = tally
         self._siblings = siblings  # `bounds.connections` is one number for all listeners
+        self.apply(runtime, bounds)
+        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type]
+        self.handle = handle
+
+    def apply(self, runtime: Any, bounds: Bounds) -> None:
+        """Serve with these from the next request on; the parser's bounds hold for the next connection on."""
+        self.runtime = runtime
+        self.bounds = bounds
         self._options = {
             "keepalive_timeout": NEVER,  # our sweep closes idle connections: one timer for all
             "access_log": None,
@@ -94,8 +116,6 @@ class Server(web.Server):
             + (bounds.header_bytes == bounds.uri_bytes),
             "max_headers": bounds.header_fields or UNBOUNDED,
         }
-        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type]
-        self.handle = handle
 
     def __call__(self) -> "ClientConnection":
         """A new connection; unlike aiohttp's own, an option it does not know is an error."""
@@ -108,9 +128,12 @@ class Server(web.Server):
 
     @property
     def full(self) -> bool:
-        """Are there more connections than there may be, those of the other listeners with them?"""
+        """Are there more connections than there may be, those of other listeners and workers with them?"""
+        if not self.bounds.connections:
+            return False
         others = sum(server.count for server in self._siblings if server is not self)
-        return 0 < self.bounds.connections < self.count + others
+        elsewhere = self.tally.connections_elsewhere() if self.tally is not None else 0
+        return self.bounds.connections < self.count + others + elsewhere
 
     def sweep(self, now: float) -> None:
         """Look at every connection's clocks; `now` is the loop's time. Called several times a second."""
@@ -244,7 +267,7 @@ class ClientConnection(RequestHandler):
             handle, message = self._refuser(message), ERROR
         # The writer is for aiohttp's own answers, and made when there is one.
         request = Request(message, payload, self, None, self._task_handler, self._loop)  # type: ignore[arg-type]
-        request.server = server
+        request.server, request.runtime = server, server.runtime
         self._current_request = request
         try:
             answer = await handle(request)
@@ -257,8 +280,8 @@ class ClientConnection(RequestHandler):
             self._current_request = None
             request._task = None  # type: ignore[assignment]  # noqa: SLF001  # no cycle is left behind
         self._keepalive = keep = bool(answer.keep_alive)
-        if not payload.is_eof():
-            await self._linger(payload)
+        if message is ERROR or not payload.is_eof():
+            await self._linger(payload, keep=keep)
             keep = keep and payload.is_eof()
         if keep and self._paused:
             await (
@@ -266,14 +289,24 @@ class ClientConnection(RequestHandler):
             )  # or whoever pipelines and never reads fills our memory with answers
         return keep and not self._close and not self._force_close
 
-    async def _linger(self, payload: StreamReader) -> None:
-        """Read on what nobody wants for a while: a close with unread bytes would take the answer back."""
+    async def _linger(self, payload: StreamReader, *, keep: bool) -> None:
+        """Read on what nobody wants for a while: a close with unread bytes would take the answer back (RFC 9112 section 9.6)."""
+        if not keep and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
         try:
             async with asyncio.timeout(LINGER):
                 while not payload.is_eof() and not self._force_close:
                     await payload.readany()
+                if not keep and not self._force_close and not self._hurried:
+                    self._close = True  # `data_received` drops whatever comes
+                    await self._loop.create_future()  # ended by the time, or by `connection_lost`
         except (TimeoutError, web.RequestPayloadError):
             return
+
+    @property
+    def _hurried(self) -> bool:
+        """Is there no time for a polite end?"""
+        return self._server.draining or self._server.full
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
