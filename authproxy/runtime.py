@@ -7,6 +7,7 @@ and swaps it whole; nothing is invalidated in place.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.bearer import JwtVerifier
@@ -70,12 +71,21 @@ class Runtime:
         """How long a body of this exchange may be silent, in seconds."""
         return self.upstreams[exchange.route.upstream].timeouts.idle
 
-    def open_pools(self) -> None:
-        """Make the upstreams' pools; they belong to the running loop."""
+    def open_pools(self, previous: "Runtime | None" = None) -> list[Pool]:
+        """Make the upstreams' pools, or take over those of equal upstreams; they belong to the running loop.
+
+        Returns the pools of `previous` that nobody needs any more.
+        """
+        before = dict(previous.pools) if previous is not None else {}
         for name, settings in self.upstreams.items():
-            self.pools[name] = Pool(
-                settings.servers, settings.timeouts, settings.tls, settings.server_name
-            )
+            same = previous is not None and previous.upstreams.get(name)
+            if same and same.fingerprint == settings.fingerprint:
+                self.pools[name] = before.pop(name)
+            else:
+                self.pools[name] = Pool(
+                    settings.servers, settings.timeouts, settings.tls, settings.server_name
+                )
+        return list(before.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,9 @@ class UpstreamSettings:
     timeouts: Timeouts
     tls: ssl.SSLContext | None
     server_name: str | None
+    fingerprint: bytes = (
+        b""  # of all that it was made from, its files among it: equal ones are taken over
+    )
 
 
 @dataclass(slots=True)
@@ -206,13 +219,16 @@ def upstream_settings(loaded: Loaded) -> dict[str, UpstreamSettings]:
             files = [tls.ca, tls.certificate, tls.private_key] if tls else [None, None, None]
             ca, certificate, key = (loaded.folder / f if f else None for f in files)
             context = tls_context(ca, certificate, key) if needs_tls else None
+            read = [path.read_bytes() for path in (ca, certificate, key) if path is not None]
         except (OSError, ssl.SSLError, ValueError) as error:
             text = f"`{name}`: its TLS files cannot be used: {error}"
             problems.append(loaded.source.problem(("upstreams", name, "tls"), "bad-tls", text, "check the paths and that key and certificate belong together"))  # fmt: skip
             continue
         times = settings.timeouts
         timeouts = Timeouts(times.connect, times.response, times.idle)
-        found[name] = UpstreamSettings(servers, timeouts, context, tls.server_name if tls else None)
+        fingerprint = sha256(repr((settings, read)).encode()).digest()
+        server_name = tls.server_name if tls else None
+        found[name] = UpstreamSettings(servers, timeouts, context, server_name, fingerprint)
     if problems:
         raise ConfigError(problems)
     return found
@@ -223,8 +239,11 @@ def state_url(config: Config, environ: Mapping[str, str]) -> str:
     return config.state.url or f"lmdb:{(environ.get('STATE_DIRECTORY') or 'state').split(':')[0]}"
 
 
-def compile_runtime(loaded: Loaded, environ: Mapping[str, str]) -> Runtime:
-    """Everything that requests are served with.
+def compile_runtime(
+    loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
+) -> Runtime:
+    """Everything that requests are served with. What has not changed since `previous` is taken over from it: the state,
+    verified identities, and the log and the pools whose own section is equal.
 
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
@@ -232,7 +251,16 @@ def compile_runtime(loaded: Loaded, environ: Mapping[str, str]) -> Runtime:
     decides = verification(loaded, environ)
     config = decides.config
     upstreams = upstream_settings(loaded)
-    store = open_store(state_url(config, environ), loaded.folder)
+    if previous is not None:
+        decides.cache = (
+            previous.cache
+        )  # its keys name the authenticator, its configuration and its keys
+    store = previous.store if previous else open_store(state_url(config, environ), loaded.folder)
+    limiter = (
+        previous.limiter
+        if previous
+        else Limiter(store, allow=config.state.on_failure == "allow_limits")
+    )
     engines = {
         route: RouteEngine(
             route,
@@ -253,9 +281,11 @@ def compile_runtime(loaded: Loaded, environ: Mapping[str, str]) -> Runtime:
         trusted=Networks(config.trusted_networks),
         global_step=_global_step(config),
         failures=_failures_step(config),
-        limiter=Limiter(store, allow=config.state.on_failure == "allow_limits"),
+        limiter=limiter,
         store=store,
-        access_log=_access_log(loaded),
+        access_log=previous.access_log
+        if previous is not None and previous.config.logging == config.logging
+        else _access_log(loaded),
         upstreams=upstreams,
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,

@@ -25,6 +25,7 @@ from authproxy.model.address import Network
 from authproxy.model.shape import Section, wrong
 from authproxy.policy.document import RateLimit, read_rate
 
+WORKERS_MOST = 256
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
 
@@ -376,16 +377,12 @@ class Config(Section):
 
     @field_validator("workers")
     @classmethod
-    def _one_worker(cls, value: int | str) -> int | str:
-        if value in (2, "auto") or (isinstance(value, int) and value > 1):
-            raise wrong(
-                "not-available",
-                "several workers are not part of this version",
-                "write `workers: 1`",
-            )
-        if value != 1:
-            raise wrong("bad-workers", "this is no number of workers", "write `workers: 1`")
-        return value
+    def _workers(cls, value: int | str) -> int | str:
+        if value == "auto" or (isinstance(value, int) and 1 <= value <= WORKERS_MOST):
+            return value
+        raise wrong(
+            "bad-workers", "this is no number of workers", f"write 1 to {WORKERS_MOST}, or auto"
+        )
 
     @field_validator("failed_authentications")
     @classmethod

@@ -61,21 +61,38 @@ class Certificates:
         """Take a certificate in; for a name that several have, the first is used."""
         if self.default is None:
             self.default = context
-            context.sni_callback = self._choose
+            self.answer(context)
         for name in names:
             self._by_name.setdefault(name, context)
 
+    def answer(self, context: ssl.SSLContext) -> None:
+        """Choose for this context from now on: how the one that a listener was started with gets new certificates."""
+        context.sni_callback = self._choose
+
     def _choose(self, sock: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        sock.context = self._for(name) or sock.context
+
+    def _for(self, name: str | None) -> ssl.SSLContext | None:
         if name is None:
-            return
+            return self.default
         lower = name.lower().removesuffix(".")
-        found = self._by_name.get(lower) or self._by_name.get("*." + lower.partition(".")[2])
-        if found is not None:
-            sock.context = found
+        wildcard = "*." + lower.partition(".")[2]
+        return self._by_name.get(lower) or self._by_name.get(wildcard) or self.default
 
 
 def listener_context(loaded: Loaded, index: int, tls: ListenerTLS) -> ssl.SSLContext:
-    """The context of a listener, its certificates read.
+    """The context of a listener, which answers with its certificates.
+
+    Raises:
+        ConfigError: a certificate or key cannot be used.
+    """
+    context = read_certificates(loaded, index, tls).default
+    assert context is not None
+    return context
+
+
+def read_certificates(loaded: Loaded, index: int, tls: ListenerTLS) -> Certificates:
+    """The certificates of a listener, at least one.
 
     Raises:
         ConfigError: a certificate or key cannot be used.
@@ -91,7 +108,7 @@ def listener_context(loaded: Loaded, index: int, tls: ListenerTLS) -> ssl.SSLCon
             problems.append(_problem(loaded, path, pair, error))
     if problems or certificates.default is None:
         raise ConfigError(problems)
-    return certificates.default
+    return certificates
 
 
 def _problem(loaded: Loaded, path: SourcePath, pair: CertificatePair, error: Exception) -> Problem:

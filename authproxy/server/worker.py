@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
+from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
 from authproxy.state.store import StateUnavailable
+from authproxy.telemetry.metrics import Metrics, Pages, exposition
 from authproxy.web.admin import admin_app
 from authproxy.web.chain import compose
 from authproxy.web.compat import Server
@@ -28,6 +31,7 @@ from authproxy.web.tunnel import GOING_AWAY
 log = logging.getLogger(__name__)
 
 TICK = 0.2
+LOOK_AT_FILES = 1.0
 SWEEP_KEYS = 200
 CLOSE_PATIENCE = 0.5  # seconds for what is written to leave
 
@@ -42,12 +46,31 @@ class Listening:
 
 
 class Worker:
-    """Serves the listeners with a runtime."""
+    """Serves the listeners with a runtime, until another one replaces it.
+
+    `reloads` makes the next runtime from the current one; `metrics` is this worker's slot of what all count.
+    """
 
     def __init__(
-        self, runtime: Runtime, listening: Sequence[Listening], admin: socket.socket | None
+        self,
+        runtime: Runtime,
+        listening: Sequence[Listening],
+        admin: socket.socket | None,
+        *,
+        reloads: Callable[[Runtime], Prepared],
+        pages: Pages,
+        number: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         self._runtime = runtime
+        self._reloads = reloads
+        self._pages = pages
+        self._metrics = Metrics(pages, number)
+        self._watch = watch
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cached = (0, 0)
+        self._next_look = 0.0
         self._listening = listening
         self._admin = admin
         self._servers: list[Server] = []
@@ -61,15 +84,13 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(
-            signal.SIGHUP,
-            log.warning,
-            "reloading is not part of this version: restart to apply changes",
-        )
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._open_store()
         self._runtime.open_pools()
         admin = await self._start_admin()
         await self._start_listeners()
+        self._measure()
+        self._note_reload(True)
         ticker = loop.create_task(self._tick())
         self._unready = None
         announce()
@@ -93,11 +114,63 @@ class Worker:
             self._at_once.set()
         self._stopping.set()
 
+    def reload(self) -> None:
+        """Read everything again and serve with it, or say why not and go on as before. What SIGHUP does."""
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with self._reloading:
+            try:
+                # In a thread: reading thousands of routes must not keep requests waiting.
+                prepared = await loop.run_in_executor(None, self._reloads, self._runtime)
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
+                self._note_reload(False)
+                return
+            except Exception:
+                log.exception("not reloaded")
+                self._note_reload(False)
+                return
+            await self._take_over(prepared)
+            self._note_reload(True)
+            log.info("reloaded %s", prepared.loaded.file)
+
+    def _note_reload(self, success: bool) -> None:
+        if self._watch is not None:  # with several workers it is the supervisor that says
+            self._metrics.set("authproxy_config_reload_success", float(success))
+
+    async def _take_over(self, prepared: Prepared) -> None:
+        previous, runtime = self._runtime, prepared.runtime
+        unneeded = runtime.open_pools(previous)
+        if previous.access_log is runtime.access_log:
+            runtime.access_log.reopen()  # its file may have been moved away
+        else:
+            # Requests under way still write to the old one.
+            asyncio.get_running_loop().call_later(
+                runtime.config.bounds.drain, previous.access_log.close
+            )
+        self._runtime = runtime
+        for index, server in enumerate(self._servers):
+            server.apply(runtime, runtime.config.bounds)
+            context = self._listening[index].tls
+            if context is not None:
+                prepared.certificates[index].answer(context)
+        for pool in unneeded:
+            await pool.close()
+        if self._watch is not None:
+            self._watch.follow(prepared.loaded)
+
     async def _start_admin(self) -> web.AppRunner | None:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(lambda: self._unready), access_log=None, handle_signals=False
+            admin_app(lambda: self._unready, lambda: exposition(self._pages.total())),
+            access_log=None,
+            handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, self._admin).start()
@@ -115,6 +188,7 @@ class Worker:
                 tls=listening.tls is not None,
                 runtime=self._runtime,
                 siblings=self._servers,
+                tally=self._metrics,
             )
             self._servers.append(server)
             handshake = (bounds.handshake or None) if listening.tls else None
@@ -136,11 +210,30 @@ class Worker:
                 self._runtime.access_log.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
+                self._measure()
+                self._look_at_files(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)
             except StateUnavailable:
                 continue
             except Exception:
                 log.exception("a periodic task failed")
+
+    def _measure(self) -> None:
+        """Bring what is not counted by the request up to date."""
+        counts: dict[str, int] = {}
+        for server in self._servers:
+            counts[server.name] = counts.get(server.name, 0) + server.count
+        self._metrics.set_connections(counts)
+        cache, (hits, misses) = self._runtime.cache, self._cached
+        self._metrics.add("authproxy_identity_cache_total", cache.hits - hits, result="hit")
+        self._metrics.add("authproxy_identity_cache_total", cache.misses - misses, result="miss")
+        self._cached = cache.hits, cache.misses
+
+    def _look_at_files(self, now: float) -> None:
+        if self._watch is not None and now >= self._next_look:
+            self._next_look = now + LOOK_AT_FILES
+            if self._watch.changed():
+                self.reload()
 
     async def _drain(self) -> None:
         """Stop taking connections, let what is under way finish for `bounds.drain`, then end it."""
@@ -191,17 +284,12 @@ def _settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def run_worker(
-    runtime: Runtime,
-    listening: Sequence[Listening],
-    admin: socket.socket | None,
-    announce: Callable[[], None],
-) -> None:
+def run_worker(make: Callable[[], Worker], announce: Callable[[], None]) -> None:
     """Run a worker on the best loop there is (uvloop) until it has drained."""
 
     async def main() -> None:
         _settle_memory()
-        await Worker(runtime, listening, admin).run(announce)
+        await make().run(announce)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())

@@ -10,7 +10,7 @@ from authproxy.web.compat import Handler, Request
 
 async def authentication(request: Request, handler: Handler) -> web.StreamResponse:
     """Find the identity, or refuse."""
-    exchange, runtime = request.exchange, request.server.runtime
+    exchange, runtime = request.exchange, request.runtime
     engine = runtime.engines[exchange.route]
     if engine.authentication is None or is_forwarded_preflight(engine.route, exchange):
         return await handler(request)

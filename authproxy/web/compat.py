@@ -166,7 +166,7 @@ class ClientConnection(RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
+        "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
         "_waits", "patience",
     )  # fmt: skip
 
@@ -176,6 +176,7 @@ class ClientConnection(RequestHandler):
         self._head_since = 0.0  # when the first byte of an unfinished head came; 0: none has
         self._head_bytes = 0
         self._idle_since = self._loop.time()
+        self._busy = False  # a request is being answered, or what is left of it read
         self._waits = False  # the sweep has seen it idle since `_idle_since`
         self._peer: tuple[Address, str] | None = None
         self._unsent = 0  # bytes that waited to be sent at the last look
@@ -200,8 +201,8 @@ class ClientConnection(RequestHandler):
 
     @property
     def _waiting(self) -> bool:
-        # aiohttp holds an open future exactly while it waits for the next head.
-        return self._waiter is not None and not self._waiter.done()
+        # True from the first moment on: a head may begin to arrive before the connection's task has run at all.
+        return not self._busy and not self._messages
 
     @property
     def write_paused(self) -> bool:
@@ -233,11 +234,13 @@ class ClientConnection(RequestHandler):
         try:
             while not self._force_close:
                 if not self._messages:
+                    self._busy = False
                     self._waiter = self._loop.create_future()
                     try:
                         await self._waiter
                     finally:
                         self._waiter = None
+                self._busy = True
                 message, payload = self._messages.popleft()
                 if self._parser is not None:
                     self._parser.message_consumed()

@@ -60,7 +60,7 @@ def interim(request: Request, head: AnswerHead) -> None:
     """Pass a 1xx on, but for 100: that was ours to say, and we said it when the request was admitted."""
     if head.status == 100 or request.exchange.status or request.transport is None:
         return
-    fields = passed_fields(head, request.server.runtime.session_cookie)
+    fields = passed_fields(head, request.runtime.session_cookie)
     # RFC 9110 section 8.6: a 1xx has no Content-Length; one of 0 is harmless until somebody believes it.
     kept = [field for field in fields if not field.lower().startswith(b"content-length:")]
     send(request, status_line(head.status, head.reason) + b"".join(kept) + b"\r\n")

@@ -51,7 +51,7 @@ os.register_at_fork(after_in_child=lambda: globals().update(_RANDOM=_random_ids(
 async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever comes of the request, and note it."""
     exchange = begin(request)
-    runtime: Runtime = request.server.runtime
+    runtime: Runtime = request.runtime
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -64,7 +64,10 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
         log.exception("request %s failed", exchange.request_id)
         return answer(request, Refusal("internal_error", close=True))
     finally:
-        runtime.access_log.write(exchange, time.monotonic() - exchange.started)
+        seconds = time.monotonic() - exchange.started
+        runtime.access_log.write(exchange, seconds)
+        if request.server.tally is not None:
+            request.server.tally.count(exchange, seconds)
 
 
 def answer(request: Request, refusal: Refusal) -> Answer:

@@ -29,7 +29,7 @@ TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     """Fill the exchange from the head, or refuse it."""
-    exchange, runtime = request.exchange, request.server.runtime
+    exchange, runtime = request.exchange, request.runtime
     message = request.head
     exchange.method = message.method
     exchange.raw_target = message.path
@@ -50,7 +50,7 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
 
 async def routing(request: Request, handler: Handler) -> web.StreamResponse:
     """Read the target and find the route."""
-    resolve(request.server.runtime.table, request.exchange)
+    resolve(request.runtime.table, request.exchange)
     return await handler(request)
 
 

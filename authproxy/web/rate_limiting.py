@@ -11,7 +11,7 @@ from authproxy.web.compat import Handler, Request
 
 async def global_limits(request: Request, handler: Handler) -> web.StreamResponse:
     """Limits of every request, whatever it asks for."""
-    runtime: Runtime = request.server.runtime
+    runtime: Runtime = request.runtime
     if runtime.global_step:
         runtime.limiter.take_always(runtime.global_step, request.exchange)
     return await handler(request)
@@ -19,7 +19,7 @@ async def global_limits(request: Request, handler: Handler) -> web.StreamRespons
 
 async def address_limits(request: Request, handler: Handler) -> web.StreamResponse:
     """The route's limits that need no identity."""
-    runtime: Runtime = request.server.runtime
+    runtime: Runtime = request.runtime
     step = runtime.engines[request.exchange.route].address_step
     if step:
         runtime.limiter.take(step, request.exchange)
@@ -28,7 +28,7 @@ async def address_limits(request: Request, handler: Handler) -> web.StreamRespon
 
 async def identity_limits(request: Request, handler: Handler) -> web.StreamResponse:
     """The route's limits of whoever it is."""
-    runtime: Runtime = request.server.runtime
+    runtime: Runtime = request.runtime
     step = runtime.engines[request.exchange.route].identity_step
     if step and request.exchange.identity is not None:
         runtime.limiter.take(step, request.exchange)

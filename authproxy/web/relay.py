@@ -5,6 +5,7 @@ leaving ends the backend's work at once, the backend's leaving shows the client 
 """
 
 import asyncio
+import time
 
 from aiohttp import web
 from aiohttp.streams import StreamReader
@@ -28,7 +29,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 async def relay(request: Request) -> web.StreamResponse:
     """Forward the request and stream its answer back."""
     exchange = request.exchange
-    runtime: Runtime = request.server.runtime
+    runtime: Runtime = request.runtime
     engine = runtime.engines[exchange.route]
     pool = runtime.pools[engine.upstream]
     websocket = is_websocket(request)
@@ -51,10 +52,12 @@ async def _without_body(request: Request, pool: Pool, head: bytes, runtime: Runt
     while True:
         try:
             _begin(request, connection, method)
+            sent = time.monotonic()
             connection.write(head)
             connection.request_sent()
             try:
                 answer = await connection.head()
+                exchange.upstream_seconds = time.monotonic() - sent
             except StaleConnection:
                 # It was closed while it waited for us: safe to try again, once, on a fresh one.
                 if exchange.method not in IDEMPOTENT:
@@ -79,10 +82,12 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
     upload = None
     try:
         _begin(request, connection, request.exchange.method.encode())
+        sent = time.monotonic()
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
         upload.add_done_callback(lambda task: _upload_ended(task, connection))
         answer = await connection.head()
+        request.exchange.upstream_seconds = time.monotonic() - sent
         # An answer before the request's end is passed on at once; the connection cannot be kept then.
         return await deliver(request, connection, answer, runtime, keep=upload.done())
     except (Refusal, StaleConnection) as failure:

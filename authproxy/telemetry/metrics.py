@@ -1,0 +1,260 @@
+"""Counting, in pages that all workers share: an addition to a cell of one's own costs 0.1 µs, and one scrape sees all.
+
+Each worker has a slot that only it writes; a worker that takes a dead one's place goes on with its slot, so counters
+never go back. A series is named once, when it is first counted; labels never hold an identity.
+"""
+
+import json
+import mmap
+import struct
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+CELLS = 16384
+OVERFLOW = CELLS - 1  # takes what finds no cell
+CONNECTIONS = (
+    CELLS - 2
+)  # a worker's open connections: asked for at every new one, so it has a place of its own
+NAME_BYTES = 2 << 20
+SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
+_NAME = struct.Struct("=I")
+
+Labels = tuple[tuple[str, str], ...]
+Series = tuple[str, Labels]
+
+
+class Observed(Protocol):
+    """What of an exchange is counted."""
+
+    status: int
+    code: str
+    shadow: str
+    upstream_seconds: float
+
+    @property
+    def route(self) -> "Named | None":
+        """The route that it was for."""
+
+
+class Named(Protocol):
+    """A route, as far as labels need it."""
+
+    name: str
+    upstream: str
+
+
+class Pages:
+    """The shared memory: made once, before any worker is forked, with a slot for each."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._memory = mmap.mmap(-1, slots * SLOT_BYTES)  # shared with what is forked from here
+        self._slots = [self.slot(index) for index in range(slots)]
+
+    def slot(self, index: int) -> "Slot":
+        """The slot of one worker."""
+        start = index * SLOT_BYTES
+        return Slot(memoryview(self._memory)[start : start + SLOT_BYTES])
+
+    def connections(self) -> int:
+        """How many connections all workers have."""
+        return int(sum(slot.cells[CONNECTIONS] for slot in self._slots))
+
+    def total(self) -> dict[Series, float]:
+        """Every series, summed over the slots."""
+        sums: dict[Series, float] = defaultdict(float)
+        for index in range(self.slots):
+            for series, value in self.slot(index).read():
+                sums[series] += value
+        return dict(sums)
+
+
+class Slot:
+    """The cells of one worker, and the names of its series."""
+
+    __slots__ = ("_known", "_memory", "cells")
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self.cells = memory[16 : 16 + CELLS * 8].cast("d")
+        self._known: dict[Series, int] = {series: at for at, series in enumerate(self._names())}
+
+    def cell(self, name: str, **labels: str) -> int:
+        """The index in `cells` of a series. Where no cell is left, the last one takes what is too much, unnamed."""
+        series = (name, tuple(sorted(labels.items())))
+        found = self._known.get(series)
+        return self._add(series) if found is None else found
+
+    def read(self) -> Iterator[tuple[Series, float]]:
+        """Every series with its value."""
+        for at, series in enumerate(self._names()):
+            yield series, self.cells[at]
+
+    def _add(self, series: Series) -> int:
+        used, size = _HEADER.unpack_from(self._memory)
+        name = json.dumps(series).encode()
+        start = 16 + CELLS * 8 + size
+        if used >= CONNECTIONS or size + len(name) + 4 > NAME_BYTES:
+            return OVERFLOW
+        _NAME.pack_into(self._memory, start, len(name))
+        self._memory[start + 4 : start + 4 + len(name)] = name
+        # The count last: who reads meanwhile sees the series whole or not at all.
+        _HEADER.pack_into(self._memory, 0, used + 1, size + 4 + len(name))
+        self._known[series] = used
+        return int(used)
+
+    def _names(self) -> Iterator[Series]:
+        used, _ = _HEADER.unpack_from(self._memory)
+        at = 16 + CELLS * 8
+        for _ in range(used):
+            (length,) = _NAME.unpack_from(self._memory, at)
+            name, labels = json.loads(bytes(self._memory[at + 4 : at + 4 + length]))
+            at += 4 + length
+            yield name, tuple((key, value) for key, value in labels)
+
+
+class Metrics:
+    """What a worker counts about requests, each series' cell looked up once."""
+
+    __slots__ = (
+        "_cells", "_pages", "_refusals", "_requests", "_seconds", "_shadows", "_slot", "_upstreams",
+    )  # fmt: skip
+
+    def __init__(self, pages: Pages, index: int) -> None:
+        self._pages = pages
+        self._slot = slot = pages.slot(index)
+        self._cells = slot.cells
+        self._requests: dict[tuple[str, int], int] = {}
+        self._refusals: dict[tuple[str, str], int] = {}
+        self._shadows: dict[tuple[str, str], int] = {}
+        self._seconds: dict[str, list[int]] = {}
+        self._upstreams: dict[str, list[int]] = {}
+
+    def count(self, exchange: Observed, seconds: float) -> None:
+        """Note a request that has ended."""
+        cells, route = self._cells, exchange.route
+        name = route.name if route is not None else ""
+        key = (name, exchange.status)
+        at = self._requests.get(key)
+        if at is None:
+            at = self._requests[key] = self._slot.cell(
+                "authproxy_requests_total", route=name, status=str(exchange.status)
+            )
+        cells[at] += 1
+        histogram = self._seconds.get(name) or self._histogram(
+            self._seconds, "authproxy_request_seconds", "route", name
+        )
+        cells[histogram[bisect_left(BUCKETS, seconds)]] += 1
+        cells[histogram[-1]] += seconds
+        if exchange.upstream_seconds and route is not None:
+            upstream = route.upstream
+            histogram = self._upstreams.get(upstream) or self._histogram(
+                self._upstreams, "authproxy_upstream_seconds", "upstream", upstream
+            )
+            cells[histogram[bisect_left(BUCKETS, exchange.upstream_seconds)]] += 1
+            cells[histogram[-1]] += exchange.upstream_seconds
+        if exchange.code:
+            self._count_code(self._refusals, "authproxy_refusals_total", name, exchange.code)
+        if exchange.shadow:
+            self._count_code(
+                self._shadows, "authproxy_shadow_refusals_total", name, exchange.shadow
+            )
+
+    def connections_elsewhere(self) -> int:
+        """How many connections the other workers have."""
+        return self._pages.connections() - int(self._cells[CONNECTIONS])
+
+    def set_connections(self, by_listener: dict[str, int]) -> None:
+        """Note how many connections this worker has."""
+        self._cells[CONNECTIONS] = sum(by_listener.values())
+        for listener, count in by_listener.items():
+            self.set("authproxy_connections", count, listener=listener)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a value that goes up and down."""
+        self._cells[self._slot.cell(name, **labels)] = value
+
+    def add(self, name: str, value: float, **labels: str) -> None:
+        """Add to a value that only grows."""
+        self._cells[self._slot.cell(name, **labels)] += value
+
+    def _histogram(
+        self, kept: dict[str, list[int]], name: str, label: str, value: str
+    ) -> list[int]:
+        bounds = (*map(str, BUCKETS), "+Inf")
+        cells = [
+            self._slot.cell(f"{name}_bucket", **{label: value, "le": bound}) for bound in bounds
+        ]
+        kept[value] = found = [*cells, self._slot.cell(f"{name}_sum", **{label: value})]
+        return found
+
+    def _count_code(
+        self, kept: dict[tuple[str, str], int], name: str, route: str, code: str
+    ) -> None:
+        at = kept.get((route, code))
+        if at is None:
+            at = kept[route, code] = self._slot.cell(name, route=route, code=code)
+        self._cells[at] += 1
+
+
+HELP = {
+    "authproxy_requests_total": ("counter", "Requests that have ended, by route and status."),
+    "authproxy_request_seconds": ("histogram", "How long requests took."),
+    "authproxy_refusals_total": ("counter", "Requests that were refused or failed, by code."),
+    "authproxy_shadow_refusals_total": ("counter", "Refusals that shadow mode withheld, by code."),
+    "authproxy_upstream_seconds": (
+        "histogram",
+        "From the request's forwarding to the head of its answer.",
+    ),
+    "authproxy_connections": ("gauge", "Open client connections."),
+    "authproxy_config_reload_success": (
+        "gauge",
+        "1 where the last reload was taken over, 0 where it was refused.",
+    ),
+    "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
+}
+
+
+def exposition(totals: dict[Series, float]) -> str:
+    """The text format that Prometheus scrapes (version 0.0.4); histograms are cumulated here."""
+    lines: list[str] = []
+    for name, (kind, text) in HELP.items():
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+        members = _cumulated(name, totals) if kind == "histogram" else _members(name, totals)
+        lines += [f"{series}{_labelled(labels)} {value:.17g}" for series, labels, value in members]
+    return "\n".join(lines) + "\n"
+
+
+def _members(name: str, totals: dict[Series, float]) -> Iterable[tuple[str, Labels, float]]:
+    return sorted(
+        (series, labels, value) for (series, labels), value in totals.items() if series == name
+    )
+
+
+def _cumulated(name: str, totals: dict[Series, float]) -> Iterator[tuple[str, Labels, float]]:
+    groups: dict[Labels, dict[str, float]] = defaultdict(dict)
+    for (series, labels), value in totals.items():
+        if series == f"{name}_bucket":
+            rest = tuple(label for label in labels if label[0] != "le")
+            groups[rest][dict(labels)["le"]] = value
+    for labels, buckets in sorted(groups.items()):
+        running = 0.0
+        for bound in (*map(str, BUCKETS), "+Inf"):
+            running += buckets.get(bound, 0.0)
+            yield f"{name}_bucket", (*labels, ("le", bound)), running
+        yield f"{name}_sum", labels, totals.get((f"{name}_sum", labels), 0.0)
+        yield f"{name}_count", labels, running
+
+
+def _labelled(labels: Sequence[tuple[str, str]]) -> str:
+    if not labels:
+        return ""
+
+    def quoted(value: str) -> str:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+    return "{" + ",".join(f'{key}="{quoted(value)}"' for key, value in labels) + "}"
