@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from authproxy.authn.claims import Person, Times, check_audience, invalid, text
+from authproxy.authn.claims import Person, Times, check_audience, check_controls, invalid, text
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
 from authproxy.authn.jwk import KID_MOST
 from authproxy.authn.keys import KeySet
@@ -128,6 +128,7 @@ class JwtVerifier:
         claims = token.read_claims()
         if claims.get("iss") != self.issuer:
             raise invalid("issuer")
+        check_controls(claims, token.payload)
         check_audience(claims, self._audiences)
         times = Times.of(claims, now, self.leeway)
         person = Person.of(claims, self._claims)

@@ -69,6 +69,28 @@ def email(claims: Mapping[str, Any], path: str) -> str | None:
     return address if verified is True or verified == "true" else None
 
 
+# Without one of these in its JSON no claim can hold a control character, so nearly no token is searched further.
+_MAY_HOLD_CONTROL = re.compile(rb"\\[bfnrtu]|\x7f|\xc2[\x80-\x9f]")
+
+
+def check_controls(claims: Mapping[str, Any], payload: bytes) -> None:
+    """No claim at all, however deep, may hold a control character: policies and `headers.set` read any of them.
+
+    Raises:
+        Refusal: `token_invalid`.
+    """
+    if _MAY_HOLD_CONTROL.search(payload) and _holds_control(claims):
+        raise invalid("claim")
+
+
+def _holds_control(value: Any) -> bool:
+    if isinstance(value, str):
+        return _CONTROL.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(map(_holds_control, (*value, *value.values())))
+    return isinstance(value, list) and any(map(_holds_control, value))
+
+
 def moment(claims: Mapping[str, Any], name: str) -> float | None:
     """A NumericDate (RFC 7519 section 2) between 1970 and 9999; None where the claim is absent."""
     if name not in claims:

@@ -71,7 +71,9 @@ def examine(config: str | None) -> list[Problem]:
             if listener.tls is not None:
                 attempts.append(partial(listener_context, loaded, index, listener.tls))
         problems += _refused(attempts)
-    problems += [*lint_config(loaded), *lint(loaded.policies)]
+    if not any(p.severity == "error" for p in loaded.problems):
+        # What a broken route would have used is not unused: warnings wait until the errors are mended.
+        problems += [*lint_config(loaded), *lint(loaded.policies)]
     return problems
 
 

@@ -53,14 +53,15 @@ def test(config: ConfigOption = None) -> None:
 
     Example: authproxy policy test --config authproxy.yaml
     """
+    from authproxy.model.headers import HeaderRules
     from authproxy.policy.cases import collect_cases, run_case
 
     loaded = load_config(config)
-    loaded.usable()
+    rules = HeaderRules(loaded.usable().identity.strip)
     cases = collect_cases(loaded.policy_files)
     failed = 0
     for case in cases:
-        result = run_case(loaded.policies.table, case, time.time())
+        result = run_case(loaded.policies.table, case, time.time(), rules)
         if not result.failures:
             continue
         failed += 1

@@ -228,6 +228,19 @@ def test_a_control_character_in_an_identity_claim_is_refused(claim: str, charact
 
 
 @pytest.mark.parametrize(
+    "value", ["a\nb", ["x", "y\x7f"], {"deep": {"er": ["\x85"]}}, {"k\x00": 1}]
+)
+def test_a_control_character_in_any_claim_is_refused(value: object) -> None:
+    """Policies, CEL and `headers.set` may read any claim."""
+    assert verdict(token({"note": value})) == "token_invalid claim"
+
+
+def test_an_escape_that_is_no_control_character_is_allowed() -> None:
+    """JSON may write any character as an escape."""
+    assert verdict(token({"note": "über \u00e4 \\n / \u2028"})) == "accepted"
+
+
+@pytest.mark.parametrize(
     "text", [b'"note":"\\ud800"', b'"sub2":"\\udfff\\ud800"', b'"\\udc00":1', b'"x":["\\uD83D"]']
 )
 def test_half_a_surrogate_pair_is_refused(text: bytes) -> None:
