@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from authproxy.authn.issue import generate_key, public_jwks, sign_test_token
 from authproxy.config.load import Loaded, load
 from authproxy.config.schema import JwtAuthenticator
 from authproxy.runtime import Runtime, compile_runtime
+from authproxy.server.reload import prepare
 from authproxy.server.sockets import listen
 from authproxy.server.tls import listener_context
 from authproxy.server.worker import Listening, Worker
+from authproxy.telemetry.metrics import Pages
 from tests.wire import (
     HELLO,
     LINE_MOST,
@@ -190,23 +192,38 @@ async def playbook(
     backend = Backend(play if callable(play) else answering(play))
     server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=LINE_MOST)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        loaded = write_files(Path(place), configuration(url, **config), routes or (OPEN, GUARDED))
-        runtime, sockets = compile_runtime(loaded, {}), listening(loaded)
-        worker, ready = Worker(runtime, sockets, None), asyncio.Event()
-        addresses = [one.sock.getsockname() for one in sockets]
-        serving = asyncio.get_running_loop().create_task(worker.run(ready.set))
-        proxy = Proxy(worker, runtime, loaded, backend, addresses, serving)
-        async with held_to_its_word(proxy):
-            try:
-                async with asyncio.timeout(LONGEST):
-                    await ready.wait()
-                    yield proxy
-            finally:
-                await end(proxy, server)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            loaded = write_files(
+                Path(place), configuration(url, **config), routes or (OPEN, GUARDED)
+            )
+            async with serving(loaded, backend) as proxy:
+                yield proxy
+    finally:
+        server.close()
+        await backend.end()
 
 
-async def end(proxy: Proxy, server: asyncio.Server) -> None:
+@asynccontextmanager
+async def serving(loaded: Loaded, backend: Backend) -> AsyncIterator[Proxy]:
+    """The proxy itself, until the end of the playbook."""
+    runtime, sockets = compile_runtime(loaded, {}), listening(loaded)
+    reloads = partial(prepare, loaded.file, {})
+    worker = Worker(runtime, sockets, None, reloads=reloads, pages=Pages(1))
+    ready = asyncio.Event()
+    addresses = [one.sock.getsockname() for one in sockets]
+    running = asyncio.get_running_loop().create_task(worker.run(ready.set))
+    proxy = Proxy(worker, runtime, loaded, backend, addresses, running)
+    async with held_to_its_word(proxy):
+        try:
+            async with asyncio.timeout(LONGEST):
+                await ready.wait()
+                yield proxy
+        finally:
+            await end(proxy)
+
+
+async def end(proxy: Proxy) -> None:
     """Everybody leaves; the proxy drains, and at once where the test failed."""
     for link in proxy.links:
         link.close()
@@ -214,7 +231,6 @@ async def end(proxy: Proxy, server: asyncio.Server) -> None:
     if sys.exc_info()[0] is not None:
         proxy.worker.stop()
     await proxy.serving
-    server.close()
     await proxy.backend.end()
 
 

@@ -210,6 +210,8 @@ class Worker:
                 self._runtime.access_log.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
+                    for stream in tuple(server.streams):
+                        stream.look(time.time())
                 self._measure()
                 self._look_at_files(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)

@@ -94,6 +94,7 @@ class Server(web.Server):
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
         self.tunnels: set[Any] = set()
+        self.streams: set[Any] = set()
         self.tally = tally
         self._siblings = siblings  # `bounds.connections` is one number for all listeners
         self.apply(runtime, bounds)

@@ -9,6 +9,7 @@ from authproxy.upstream.connection import Connection
 from authproxy.upstream.head import AnswerHead
 from authproxy.web.answer import Answer, connection_of, persistence, send, status_line
 from authproxy.web.compat import Request
+from authproxy.web.streams import watched
 
 LAST_CHUNK = b"0\r\n\r\n"
 _DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"x-request-id"}
@@ -51,7 +52,11 @@ async def deliver(
         body = b"%x\r\n%b\r\n" % (len(body), body)
     send(request, head + body + (LAST_CHUNK if chunked and whole else b""))
     if not whole:
-        await _stream(request, connection, chunked=chunked, idle=runtime.idle_timeout(exchange))
+        idle = runtime.idle_timeout(exchange)
+        if is_event_stream(answer):
+            await _event_stream(request, connection, chunked=chunked, idle=idle)
+        else:
+            await _stream(request, connection, chunked=chunked, idle=idle)
     connection.release()
     return Answer(answer.status, keep_alive=keep)
 
@@ -64,6 +69,27 @@ def interim(request: Request, head: AnswerHead) -> None:
     # RFC 9110 section 8.6: a 1xx has no Content-Length; one of 0 is harmless until somebody believes it.
     kept = [field for field in fields if not field.lower().startswith(b"content-length:")]
     send(request, status_line(head.status, head.reason) + b"".join(kept) + b"\r\n")
+
+
+def is_event_stream(answer: AnswerHead) -> bool:
+    """Will this answer go on as long as both ends like (HTML Living Standard, server-sent events)?"""
+    return any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in answer.headers
+    )
+
+
+async def _event_stream(
+    request: Request, connection: Connection, *, chunked: bool, idle: float
+) -> None:
+    """A stream that must not outlive its identity; it is cut then, and the log says why."""
+    with watched(request, connection.abort) as stream:
+        try:
+            await _stream(request, connection, chunked=chunked, idle=idle)
+        except Refusal:
+            if stream.ended:
+                raise Refusal("token_expired", "stream") from None
+            raise
 
 
 async def _stream(request: Request, connection: Connection, *, chunked: bool, idle: float) -> None:
@@ -108,7 +134,7 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
         lower = name.lower()
         if lower == b"connection":
             options.append(value)
-        elif lower == b"set-cookie" and value.partition(b"=")[0].strip() != session_cookie:
+        elif lower == b"set-cookie" and _cookie_name(value) != session_cookie:
             fields.append(b"%b: %b\r\n" % (name, value))
     if options:
         # Never the field that frames the body: the client would wait for its end, or read the next answer as part of it.
@@ -117,6 +143,14 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
             [field for field in fields if not field.lower().startswith(named)] if named else fields
         )
     return fields
+
+
+def _cookie_name(value: bytes) -> bytes:
+    """The name under which a Set-Cookie comes back to us.
+
+    A cookie without a name is sent back as its value alone: `=__Host-a=x` returns as `__Host-a=x` (CVE-2022-2860).
+    """
+    return value.lstrip(b" \t=").partition(b";")[0].partition(b"=")[0].strip()
 
 
 def _is_plain(name: bytes) -> bool:

@@ -85,29 +85,16 @@ def _read_fields(
             told.append(field)
         elif kind is CONNECTION:
             options.append(value)
+        else:
+            exchange.take_line(kind, field)
     bound = runtime.config.bounds.header_bytes
     if bound and size > bound:
         raise Refusal("headers_too_large", close=True)
     if not exchange.host_field:
         raise Refusal("bad_request", "no-host", close=True)
     if options or exchange.upgrade is not None:
-        _apply_connection(exchange, connection_options(options))
+        exchange.apply_connection(connection_options(options))
     return told
-
-
-def _apply_connection(exchange: Exchange, options: set[bytes]) -> None:
-    """Drop what `Connection` names, before anything of ours is set (RFC 9110 section 7.6.1)."""
-    named = options - {b"close", b"keep-alive", b"upgrade"}
-    if named:
-        exchange.lines = [line for line in exchange.lines if line[0].lower() not in named]
-        if b"cookie" in named:
-            exchange.cookies = []
-        if b"authorization" in named:
-            exchange.authorization = None
-    if b"upgrade" not in options:
-        exchange.upgrade = (
-            None  # RFC 9110 section 7.8: without the option the field asks for nothing
-        )
 
 
 def _host(exchange: Exchange, value: bytes) -> None:
@@ -188,18 +175,20 @@ def _find_client(exchange: Exchange, told: list[tuple[bytes, bytes]], runtime: R
     assert proxies is not None
     if proxies.header == "forwarded":
         origin = trace(exchange.peer, parse_forwarded(said.get(b"forwarded", ())), runtime.trusted)
-        scheme = origin.scheme
+        scheme, host = origin.scheme, origin.host
     else:
         origin = trace(
             exchange.peer, parse_x_forwarded_for(said.get(b"x-forwarded-for", ())), runtime.trusted
         )
         scheme = _last(said.get(b"x-forwarded-proto", ())).lower()
+        told_host = said.get(b"x-forwarded-host")
+        host = None if told_host is None else _last(told_host)
     exchange.client, exchange.client_text = origin.client, str(origin.client)
     exchange.chain = tuple(map(str, origin.chain))
     if scheme in {"http", "https"}:
         exchange.scheme = scheme
-    if proxies.host and b"x-forwarded-host" in said:
-        exchange.host_field = _last(said[b"x-forwarded-host"])
+    if proxies.host and host is not None:
+        exchange.host_field = host
     _keep_trace(exchange, said)
 
 

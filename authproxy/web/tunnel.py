@@ -19,10 +19,12 @@ from authproxy.upstream.head import AnswerHead
 from authproxy.web.answer import Answer, connection_of, send, status_line
 from authproxy.web.compat import ClientConnection, Request
 from authproxy.web.delivery import deliver
+from authproxy.web.streams import watched
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 HIGH_WATER = 256 << 10
 GOING_AWAY = 1001
+POLICY_VIOLATION = 1008  # the identity has ended
 CLOSE_PATIENCE = 1.5  # seconds; a tunnel ends within 2 of the moment that it should
 _PASSED = frozenset(
     {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
@@ -105,7 +107,10 @@ async def _carry(
             GOING_AWAY
         )  # it was asked for before the drain, and answered after its beginning
     try:
-        await tunnel.run()
+        with watched(request, lambda: tunnel.end(POLICY_VIOLATION)) as stream:
+            await tunnel.run()
+        if stream.ended:
+            exchange.code, exchange.reason = "token_expired", "stream"
     finally:
         request.server.tunnels.discard(tunnel)
         client.force_close()
