@@ -1,0 +1,92 @@
+"""What becomes of limits when the state cannot be reached, and that looking costs nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from authproxy.model.errors import Refusal
+from authproxy.model.exchange import Exchange
+from authproxy.model.rate import parse_rate
+from authproxy.policy.table import RouteLimit
+from authproxy.rate_limits.limiter import Limiter
+from authproxy.rate_limits.step import Step
+from authproxy.state.memory import MemoryStore
+from authproxy.state.store import StateUnavailable
+
+STEP = Step(
+    [RouteLimit("fair", parse_rate("2/minute"), "address", strategy="fixed-window")], "route"
+)
+
+
+class Away(MemoryStore):
+    """A store that comes and goes."""
+
+    away = True
+
+    def transact(self, keys: Sequence[bytes], now: float, decide: Any) -> Any:
+        if self.away:
+            raise StateUnavailable("away")
+        return super().transact(keys, now, decide)
+
+    def read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:
+        if self.away:
+            raise StateUnavailable("away")
+        return super().read(keys, now)
+
+
+def exchange() -> Exchange:
+    """A request."""
+    return Exchange("id", 1_000.0, 0.0)
+
+
+def test_a_step_is_charged_until_there_is_no_room() -> None:
+    """Two a minute are two a minute, and a route's limits are told to the client."""
+    limiter, found = Limiter(MemoryStore(), allow=False), exchange()
+    limiter.take(STEP, found)
+    limiter.take(STEP, exchange())
+    with pytest.raises(Refusal, match="rate_limited"):
+        limiter.take(STEP, exchange())
+    assert found.limit_lines[0][1].startswith('"fair";r=1')
+
+
+def test_looking_charges_nothing() -> None:
+    """`look` refuses only where there is no room, however often it is asked."""
+    limiter = Limiter(MemoryStore(), allow=False)
+    for _ in range(10):
+        limiter.look(STEP, exchange())
+    limiter.take(STEP, exchange())
+    limiter.take(STEP, exchange())
+    with pytest.raises(Refusal, match="rate_limited"):
+        limiter.look(STEP, exchange())
+
+
+def test_without_the_state_a_routes_limits_refuse() -> None:
+    """503 `state_unavailable`; with `allow_limits` the request passes, counted, and the log says so."""
+    with pytest.raises(Refusal, match="state_unavailable"):
+        Limiter(Away(), allow=False).take(STEP, exchange())
+    limiter, found = Limiter(Away(), allow=True), exchange()
+    limiter.take(STEP, found)
+    assert (limiter.unavailable, found.reason) == (1, "limits not counted")
+
+
+def test_without_the_state_the_worker_counts_for_itself() -> None:
+    """Limits of every request and failed authentications go on in this worker's memory, and return to the store with it."""
+    store = Away()
+    limiter = Limiter(store, allow=False)
+    limiter.take_always(STEP, exchange())
+    limiter.take_always(STEP, exchange())
+    for ask in (limiter.take_always, limiter.look):
+        with pytest.raises(Refusal, match="rate_limited"):
+            ask(STEP, exchange())
+    assert limiter.unavailable >= 3
+    store.away = False
+    limiter.take_always(STEP, exchange())
+
+
+def test_a_full_memory_refuses() -> None:
+    """Where not even the worker's own memory has room, what cannot be counted does not pass."""
+    limiter = Limiter(Away(), allow=False)
+    limiter._own._store._most_keys = 0  # type: ignore[attr-defined]
+    with pytest.raises(Refusal, match="state_unavailable"):
+        limiter.take_always(STEP, exchange())
