@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from aiohttp import http_parser, web
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -23,6 +22,7 @@ from authproxy.config.schema import Bounds
 from authproxy.model.address import LOOPBACK, Address, parse_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
+from authproxy.web.unparsed import error_info, refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -380,13 +380,13 @@ class ClientConnection(RequestHandler):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal as if the parser had refused, and take nothing more in."""
         self._head_since = 0.0
-        self._messages.append((_error_info(refusal), EMPTY_PAYLOAD))
+        self._messages.append((error_info(refusal), EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _refuser(self, error: _ErrInfo) -> Handler:
         """Who answers what the parser refused: the envelope."""
-        refusal = _refusal_of(error.exc, self.max_line_size)
+        refusal = refusal_of(error.exc, self.max_line_size)
         return lambda request: self._server.refuse_unparsed(request, refusal)
 
     def handle_error(
@@ -394,30 +394,3 @@ class ClientConnection(RequestHandler):
     ) -> web.StreamResponse:
         """Nothing gets here, as the envelope answers everything; close rather than let aiohttp write a page."""
         raise ConnectionError("not answered by the envelope") from exc
-
-
-class _Refused(BadHttpMessage):
-    """Carries a refusal of ours where aiohttp expects a parser's error."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.code)
-        self.refusal = refusal
-
-
-def _error_info(refusal: Refusal) -> Any:
-    return _ErrInfo(status=refusal.status, exc=_Refused(refusal), message=refusal.code)
-
-
-def _refusal_of(error: BaseException, line_most: int) -> Refusal:
-    if isinstance(error, _Refused):
-        return error.refusal
-    if isinstance(error, LineTooLong):
-        # aiohttp tells a long target from a long field by the bound that was hit, and by nothing else.
-        return Refusal(
-            "uri_too_long" if error.args[1] == line_most else "headers_too_large",
-            "parser",
-            close=True,
-        )
-    if isinstance(error, BadHttpMessage) and "Too many headers" in str(error):
-        return Refusal("headers_too_large", "parser", close=True)
-    return Refusal("bad_request", "parser", close=True)
