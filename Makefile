@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench
+.PHONY: help install demo test test-slow check bench docs
 
 help:  ## name the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,3 +36,7 @@ check: .venv/.installed  ## lint, types, house
 
 bench: .venv/.installed  ## CPU per request beside a plain aiohttp proxy, in one run
 	$(BIN)/python -m bench.plain_proxy
+
+docs: .venv/.installed  ## build the documentation into site/, refusing dead links
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"

@@ -40,13 +40,17 @@ def check(
     errors = [p for p in problems if p.severity == "error"]
     if format is Format.text:
         summary = (
-            f"{len(errors)} errors, {len(problems) - len(errors)} warnings"
+            f"{_counted(len(errors), 'error')}, {_counted(len(problems) - len(errors), 'warning')}"
             if problems
             else "no problems found"
         )
         print(summary, file=sys.stderr)
     if errors or (strict and problems):
         raise typer.Exit(1)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def examine(config: str | None) -> list[Problem]:

@@ -18,6 +18,11 @@ def check_references(config: Config, source: Source, cut: Collection[Path]) -> I
     yield from _check_issuers(config, source)
     if not any(path[0] == "listeners" for path in cut):
         yield from _check_listeners(config, source)
+    if config.state.url == "memory:" and config.workers != 1:
+        text = "`memory:` is one worker's own: with several, each would count for itself"
+        yield source.problem(
+            ("state", "url"), "memory-of-one-worker", text, "write `lmdb:DIR`, or `workers: 1`"
+        )
 
 
 def _check_issuers(config: Config, source: Source) -> Iterator[Problem]:

@@ -27,7 +27,9 @@ def _text(value: Any, example: str) -> str:
 
 
 def parse_duration(value: Any) -> float:
-    """`500ms 30s 5m 12h 7d` in seconds."""
+    """`500ms 30s 5m 12h 7d` in seconds; 0 needs no unit."""
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
+        return 0.0
     found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if found is None:
         raise wrong(
@@ -65,7 +67,9 @@ def read_network(value: Any) -> Network:
 
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": DURATION})
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"anyOf": [{"const": 0}, {"type": "string", "pattern": DURATION}]}),
 ]
 Size = Annotated[
     int,

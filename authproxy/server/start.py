@@ -38,9 +38,13 @@ def start(loaded: Loaded, workers: int | None) -> int:
     config = loaded.usable()
     wanted = workers or config.workers
     count = (os.cpu_count() or 1) if wanted == "auto" else int(wanted)
-    compile_runtime(
-        loaded, os.environ
-    ).access_log.close()  # whatever is wrong shows before anything is bound
+    if count > 1 and config.state.url == "memory:":
+        text = "`memory:` is one worker's own: with several, each would count for itself"
+        remedy = "write `lmdb:DIR`, or use --workers 1"
+        where = loaded.source.problem(("state", "url"), "memory-of-one-worker", text, remedy)
+        raise ConfigError([where])
+    # Whatever is wrong with what the configuration names shows before anything is bound.
+    compile_runtime(loaded, os.environ).access_log.close()
     listening, admin = _bind(loaded)
     for problem in loaded.problems:
         say(str(problem))  # warnings: errors would have ended it

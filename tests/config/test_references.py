@@ -77,3 +77,13 @@ def test_two_authenticators_cannot_take_the_same_token(
 def test_broken_listeners_are_not_compared() -> None:
     """A neighbour that stands in for one is in nobody's way."""
     assert codes(listeners("a:1", "a:1"), {("listeners", 1)}) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "found"),
+    [("1", []), ("2", ["memory-of-one-worker"]), ("auto", ["memory-of-one-worker"])],
+)
+def test_memory_is_for_one_worker(workers: str, found: list[str]) -> None:
+    """With several each would count for itself, and a limit would let pass as many times more."""
+    text = listeners("a:1") + f'\nstate: {{url: "memory:"}}\nworkers: {workers}'
+    assert codes(text) == found

@@ -158,8 +158,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"workers": 2},
-        {"workers": "auto"},
         {"portal": {"url": "https://login.test"}},
         {"state": {"url": "redis://h"}},
         {"state": {"url": "rediss://u:p@h"}},
@@ -180,6 +178,18 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
 def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:
     """Asking for what the contract names and this version does not have is one error that says so."""
     assert kinds(**keys) == ["not-available"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 256, "auto"])
+def test_workers_are_a_number_or_auto(workers: object) -> None:
+    """One for each processor where it is auto."""
+    assert kinds(workers=workers) == []
+
+
+@pytest.mark.parametrize("workers", [0, -1, 257, "many", True, 1.5, None])
+def test_other_numbers_of_workers_are_refused(workers: object) -> None:
+    """At least one, and not more than any machine has use for."""
+    assert kinds(workers=workers) != []
 
 
 @pytest.mark.parametrize("profile", ["forwarded", "auth-request", "remote", "none"])

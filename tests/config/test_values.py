@@ -209,3 +209,11 @@ def test_any_value_is_read_or_refused(value: Any) -> None:
             parse(value)
         except PydanticCustomError:
             continue
+
+
+def test_no_duration_needs_no_unit() -> None:
+    """`0` is no bound wherever a bound may be none; other bare numbers could be seconds or minutes."""
+    assert parse_duration(0) == 0.0
+    for value in (1, True, False, 0.0, "0"):
+        with pytest.raises(PydanticCustomError):
+            parse_duration(value)
