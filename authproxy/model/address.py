@@ -88,10 +88,11 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One element of a forwarding header: the address it names (None where it names none) and the scheme it says."""
+    """One element of a forwarding header: the address it names (None where it names none), and the scheme and host it says."""
 
     address: Address | None
     scheme: str | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +102,23 @@ class Origin:
     client: Address
     chain: tuple[Address, ...]
     scheme: str | None = None
+    host: str | None = None
 
 
 def trace(peer: Address, hops: Sequence[Hop], trusted: Networks) -> Origin:
     """Walk from the peer back through the hops (in header order) while each speaker is trusted.
 
-    The client is the first address outside `trusted`, or the last good element before a malformed one. `scheme` is
-    that of the last (rightmost) element: what the nearest proxy says its own client spoke.
+    The client is the first address outside `trusted`, or the last good element before a malformed one. `scheme` and
+    `host` are those of the last (rightmost) element: what the nearest proxy says its own client spoke, and asked for.
     """
     chain, at = [peer], peer
-    scheme = hops[-1].scheme if hops and peer in trusted else None
+    nearest = hops[-1] if hops and peer in trusted else Hop(None)
     for hop in reversed(hops):
         if at not in trusted or hop.address is None:
             break
         at = hop.address
         chain.append(at)
-    return Origin(at, tuple(reversed(chain)), scheme)
+    return Origin(at, tuple(reversed(chain)), nearest.scheme, nearest.host)
 
 
 def parse_x_forwarded_for(values: Iterable[str]) -> list[Hop]:
@@ -135,11 +137,25 @@ _PAIR = re.compile(
 
 
 def parse_forwarded(values: Iterable[str]) -> list[Hop]:
-    """All Forwarded fields (RFC 7239) as one list of hops; a field with an open quote is one malformed hop."""
+    """All Forwarded fields (RFC 7239) as one list of hops; of a field with an open quote, what follows it still counts."""
     elements: list[str] = []
     for value in values:
-        elements += _ELEMENT.findall(value) if _BALANCED.fullmatch(value) else [MALFORMED]
+        elements += _ELEMENT.findall(value) if _BALANCED.fullmatch(value) else _after_quote(value)
     return [_element(text) for text in elements[-CHAIN_MOST:]]
+
+
+def _after_quote(value: str) -> list[str]:
+    """The elements at the end of a field with an open quote, which is one malformed hop before them.
+
+    A client that sends an open quote must not swallow what the proxy appends to it: it would count as that proxy, in
+    limits and in `networks`.
+    """
+    tail: list[str] = []
+    for piece in reversed(value.split(",")):
+        if _BALANCED.fullmatch(piece) is None:
+            break
+        tail.append(piece)
+    return [MALFORMED, *reversed(tail)]
 
 
 def _element(text: str) -> Hop:
@@ -154,7 +170,11 @@ def _element(text: str) -> Hop:
         at = found.end()
     scheme = pairs.get("proto", "").lower()
     # `for=_hidden;proto=https` ends the chain, and its scheme is still our peer's own word (RFC 7239 section 6.3).
-    return Hop(_node(pairs.get("for", "")), scheme if scheme in {"http", "https"} else None)
+    return Hop(
+        _node(pairs.get("for", "")),
+        scheme if scheme in {"http", "https"} else None,
+        pairs.get("host"),
+    )
 
 
 # RFC 7239 section 6: an IPv6 node is in brackets, either kind may have a port; X-Forwarded-For has both, and bare IPv6.

@@ -203,7 +203,7 @@ def test_an_element_of_forwarded_names_an_address_and_a_scheme(
 ) -> None:
     """RFC 7239 section 4; a malformed one names nobody."""
     (hop,) = parse_forwarded([value])
-    assert hop == Hop(parse_address(address or ""), scheme)
+    assert (hop.address, hop.scheme) == (parse_address(address or ""), scheme)
 
 
 def test_commas_in_quotes_do_not_separate() -> None:
@@ -212,10 +212,20 @@ def test_commas_in_quotes_do_not_separate() -> None:
     assert [str(hop.address) for hop in hops] == ["1.1.1.1", "3.3.3.3", "4.4.4.4"]
 
 
-def test_the_scheme_is_that_of_the_last_element() -> None:
-    """What our peer says its own client spoke, also where it hides that client's address."""
-    origin = trace(PEER, parse_forwarded(["for=1.1.1.1;proto=http, for=_x;proto=https"]), TRUSTED)
-    assert (str(origin.client), origin.scheme) == ("10.0.0.1", "https")
+def test_scheme_and_host_are_those_of_the_last_element() -> None:
+    """What our peer says its own client spoke and asked for, also where it hides that client's address."""
+    said = ["for=1.1.1.1;proto=http;host=evil.test, for=_x;proto=https;host=a.test"]
+    origin = trace(PEER, parse_forwarded(said), TRUSTED)
+    assert (str(origin.client), origin.scheme, origin.host) == ("10.0.0.1", "https", "a.test")
+    stranger = trace(at("6.6.6.6"), parse_forwarded(said), TRUSTED)
+    assert (stranger.scheme, stranger.host) == (None, None)
+
+
+@pytest.mark.parametrize("client", ['for="x', 'for="\\', '"', 'for=1.1.1.1, by="a, for=2.2.2.2'])
+@pytest.mark.parametrize("proxy", ["for=5.5.5.5", 'for="5.5.5.5:80";by="_a"', "for=5.5.5.5, for=10.0.0.2"])  # fmt: skip
+def test_an_open_quote_does_not_swallow_what_a_proxy_appends(client: str, proxy: str) -> None:
+    """A client that opens a quote is not taken for the proxy: it would be in its networks, and in its limits."""
+    assert str(trace(PEER, parse_forwarded([f"{client}, {proxy}"]), TRUSTED).client) == "5.5.5.5"
 
 
 @given(st.lists(st.text(max_size=40) | st.text('for=;,"\\ 1.[]:proths', max_size=40), max_size=4))
