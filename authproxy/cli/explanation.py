@@ -8,7 +8,7 @@ from typing import Any
 from multidict import CIMultiDict
 
 from authproxy.model.exchange import Exchange
-from authproxy.model.headers import Kind
+from authproxy.model.headers import Kind, connection_options
 from authproxy.model.identity import Identity
 from authproxy.policy.cases import exchange_for
 from authproxy.policy.decide import Identify, Trace, judge, presenting
@@ -73,15 +73,19 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
 
 def _sort_headers(exchange: Exchange, decides: Verification, headers: "CIMultiDict[str]") -> None:
     """Sort the fields as intake does."""
+    options: list[bytes] = []
     for name, value in headers.items():
         line = (name.encode("latin-1", "replace"), value.encode())
         kind = decides.header_rules.kind(line[0])
-        if kind is Kind.PASS:
-            exchange.lines.append(line)
+        if exchange.take_line(kind, line):
+            continue
+        if kind is Kind.CONNECTION:
+            options.append(line[1])
         elif kind is Kind.AUTHORIZATION:
             exchange.authorization = line[1]
         elif kind is Kind.COOKIE:
             exchange.cookies.append(line[1])
+    exchange.apply_connection(connection_options(options))
 
 
 def _by_credentials(decides: Verification, headers: "CIMultiDict[str]") -> Identify:

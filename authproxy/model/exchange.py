@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from authproxy.model.address import LOOPBACK, Address
-from authproxy.model.headers import lower_names
+from authproxy.model.headers import Kind, lower_names
 from authproxy.model.identity import Identity
 from authproxy.model.target import Target
 
@@ -26,8 +26,8 @@ class Exchange:
     __slots__ = (
         "admitted", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "client_text",
         "code", "content_length", "cookies", "expects_continue", "headers_seen", "host", "host_field",
-        "http_version", "identity", "limit_lines", "lines", "listener", "method", "now", "peer", "raw_target",
-        "reason", "request_id", "route", "scheme", "shadow", "started", "status", "stream", "target",
+        "http_version", "identity", "limit_lines", "lines", "listener", "method", "now", "overrides_method", "peer",
+        "raw_target", "reason", "request_id", "route", "scheme", "shadow", "started", "status", "stream", "target",
         "traceparent", "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class Exchange:
         self.chain: tuple[str, ...] = ("127.0.0.1",)
         self.scheme = "http"
         self.method = ""
+        self.overrides_method = False  # one of `lines` asks frameworks for another method
         self.host = ""
         self.host_field = ""
         self.raw_target = ""
@@ -69,6 +70,29 @@ class Exchange:
         self.bytes_out = 0
         self.upstream_seconds = 0.0
         self.stream: Callable[[int], None] | None = None
+
+    def take_line(self, kind: Kind, line: HeaderLine) -> bool:
+        """Keep a field that may pass to the backend, as far as is known before the route is; False: it may not."""
+        if kind is Kind.METHOD_OVERRIDE:
+            self.overrides_method = True
+        elif kind is not Kind.PASS:
+            return False
+        self.lines.append(line)
+        return True
+
+    def apply_connection(self, options: set[bytes]) -> None:
+        """Drop what `Connection` names, before anything of ours is set (RFC 9110 section 7.6.1)."""
+        named = options - {b"close", b"keep-alive", b"upgrade"}
+        if named:
+            self.lines = [line for line in self.lines if line[0].lower() not in named]
+            if b"cookie" in named:
+                self.cookies = []
+            if b"authorization" in named:
+                self.authorization = None
+        if b"upgrade" not in options:
+            self.upgrade = (
+                None  # RFC 9110 section 7.8: without the option the field asks for nothing
+            )
 
     @property
     def path(self) -> str:

@@ -28,6 +28,7 @@ RESERVED = (
     "x-forwarded-", "forwarded", "x-real-ip", "x-original-", "x-rewrite-",
     "x-authproxy-", "x-auth-", "x-remote-", "x-user", "x-user-", "x-authenticated-", "x-webauth-", "x-pomerium-",
     "x-goog-", "cf-access-", "x-amzn-oidc-", "x-ms-", "remote-",
+    "proxy",  # CGI hands it on as HTTP_PROXY, which clients inside the backend obey (httpoxy, CVE-2016-5385)
 )  # fmt: skip
 
 # `policy` may neither set nor remove these: they belong to framing, routing or to us.
@@ -65,6 +66,7 @@ class Kind(IntEnum):
     UPGRADE = 8
     EXPECT = 9
     TRUSTED = 10  # from a trusted proxy it says something; it never passes by itself
+    METHOD_OVERRIDE = 11  # passes, but not where the route's policy is about the method
 
 
 _KINDS = {
@@ -88,10 +90,18 @@ _KINDS = {
 _LOOKALIKES = frozenset(name.decode() for name in _KINDS)
 
 
+# Frameworks take the method from these instead, by the folded name (facts 34).
+_METHOD_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+
 _FOLDED = bytes(
     ord(chr(byte).lower()) if chr(byte).isascii() and chr(byte).isalnum() else ord("-")
     for byte in range(256)
 )
+
+
+def overrides_method(name: bytes) -> bool:
+    """Would a framework behind us take the method from a field of this name?"""
+    return fold_bytes(name).decode() in _METHOD_OVERRIDES
 
 
 def fold_bytes(name: bytes) -> bytes:
@@ -153,7 +163,7 @@ class HeaderRules:
         text = name.decode("latin-1")
         if "_" in text or fold(text) in _LOOKALIKES or self.reserved(text):
             return Kind.DROP
-        return Kind.PASS
+        return Kind.METHOD_OVERRIDE if fold(text) in _METHOD_OVERRIDES else Kind.PASS
 
 
 class IdentityProfile:
@@ -173,7 +183,7 @@ class IdentityProfile:
         if self._names is None:
             return b""
         user, email, groups, username, name = self._names
-        fitting = [g for g in identity.groups if _carried(g) and _one_group(g)]
+        fitting = [g for g in identity.groups if carried(g) and _one_group(g)]
         self.groups_left_out += len(identity.groups) - len(fitting)
         values = (
             (user, identity.subject),
@@ -183,7 +193,7 @@ class IdentityProfile:
             (name, identity.name),
         )
         block = "".join(
-            f"{header}: {value}\r\n" for header, value in values if header and _carried(value)
+            f"{header}: {value}\r\n" for header, value in values if header and carried(value)
         ).encode()
         return block if len(block) <= IDENTITY_BLOCK_MOST else None
 
@@ -192,7 +202,7 @@ class IdentityProfile:
 _NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _carried(value: str | None) -> bool:
+def carried(value: str | None) -> bool:
     """Does the backend read exactly this value? Space at its ends is no part of a field (RFC 9110 section 5.5).
 
     ` alice` and `alice` are two subjects here, and would be one there.

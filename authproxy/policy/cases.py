@@ -120,7 +120,7 @@ def _seen(wanted: CaseDocument, rules: HeaderRules) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in wanted.headers.items()
-        if rules.kind(name.encode()) is Kind.PASS
+        if rules.kind(name.encode()) in {Kind.PASS, Kind.METHOD_OVERRIDE}
     ]
 
 

@@ -9,12 +9,11 @@ from functools import lru_cache
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange, HeaderLine
-from authproxy.model.headers import fold, fold_bytes, without_cookies
+from authproxy.model.headers import carried, fold, fold_bytes, overrides_method, without_cookies
 from authproxy.model.target import strip_prefix
 from authproxy.policy.table import Route
 
 VIA = b"Via: 1.1 authproxy\r\n"
-_PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(range(0x80, 0x100)) | {0x09}
 
 
 class Outbound:
@@ -24,7 +23,15 @@ class Outbound:
     `credential_cookies` are what the route's authenticators read; they stay here unless the route says otherwise.
     """
 
-    __slots__ = ("_cookies", "_drop", "_drops_authorization", "_host", "_plain", "_route")
+    __slots__ = (
+        "_cookies",
+        "_drop",
+        "_drops_authorization",
+        "_host",
+        "_methods_matter",
+        "_plain",
+        "_route",
+    )
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class Outbound:
         )
         cookies = () if kept else credential_cookies
         self._route = route
+        self._methods_matter = route.methods is not None or route.forward_preflight
         self._host = host.decode() if host is not None else None
         self._drop = (slots - {b"authorization"}) | route.remove_headers
         self._drops_authorization = b"authorization" in slots | route.remove_headers
@@ -50,6 +58,9 @@ class Outbound:
     def lines(self, exchange: Exchange) -> list[HeaderLine]:
         """The client's fields that pass, in their order, without what this route keeps back."""
         lines = exchange.lines
+        if exchange.overrides_method and self._methods_matter:
+            # Else a POST that the policy allows would be a DELETE to the framework behind (facts 34).
+            lines = [line for line in lines if not overrides_method(line[0])]
         if self._plain and not exchange.cookies:
             return lines
         if self._drop:
@@ -90,10 +101,9 @@ class Outbound:
             parts.append(exchange.identity.header_block)
         for name, expression in route.set_headers:
             value = expression.text(exchange)
-            encoded = value.encode() if value is not None else b""
-            # A value from a claim must not end the field it is in.
-            if encoded and _PRINTABLE.issuperset(encoded):
-                parts.append(b"%b: %b\r\n" % (name, encoded))
+            # A value from a claim must not end the field it is in, nor be another one to whoever reads it.
+            if value is not None and carried(value):
+                parts.append(b"%b: %b\r\n" % (name, value.encode()))
         parts.append(b"\r\n")
         return b"".join(parts)
 

@@ -168,6 +168,9 @@ def test_the_head_that_is_shown_is_the_head_that_is_sent(world: World) -> None:
         ("X_User", "root"),
         ("Cookie", "a=b"),
         ("X-Note", "é"),
+        ("X-Dropped", "named by Connection"),
+        ("Proxy", "http://evil.test"),
+        ("Connection", "X-Dropped, X-Forwarded-User"),
     ]
     asked = Asked(
         method="GET", url="http://app.test/svc/a/b?x=1", token=token, headers=tuple(fields)

@@ -88,6 +88,8 @@ def test_other_names_pass(name: str) -> None:
         ("Transfer-Encoding", Kind.TRANSFER_ENCODING), ("Authorization", Kind.AUTHORIZATION), ("Cookie", Kind.COOKIE),
         ("Upgrade", Kind.UPGRADE), ("Expect", Kind.EXPECT), ("X-Forwarded-For", Kind.TRUSTED),
         ("Forwarded", Kind.TRUSTED), ("X-Request-Id", Kind.TRUSTED), ("Traceparent", Kind.TRUSTED),
+        ("Proxy", Kind.DROP), ("PROXY", Kind.DROP), ("X-HTTP-Method-Override", Kind.METHOD_OVERRIDE),
+        ("x.http.method", Kind.METHOD_OVERRIDE), ("X-Method-Override", Kind.METHOD_OVERRIDE), ("X_HTTP_Method", Kind.DROP),
         ("TE", Kind.DROP), ("Keep-Alive", Kind.DROP), ("Proxy-Authorization", Kind.DROP), ("HTTP2-Settings", Kind.DROP),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from authproxy.model.headers import HeaderRules, IdentityProfile, Kind
 from authproxy.model.identity import Identity
 from authproxy.policy.outbound import Outbound
 from authproxy.policy.table import Route
-from tests.policy.reading import ALICE, request, route
+from tests.policy.reading import ALICE, parsed, request, route, route_text
 
 PLAIN = Route("r", "u", paths=("/**",))
 RULES = HeaderRules()
@@ -145,10 +145,11 @@ def test_headers_are_removed_in_every_spelling_and_set() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a\r\nX-Forwarded-User: evil", "a\nb", "a\x00", "\x7f", "", "\ud800"]
-)
-def test_a_value_with_a_control_byte_is_never_set(value: str) -> None:
-    """A claim must not end the field it is in."""
+    "value",
+    ["a\r\nX-Forwarded-User: evil", "a\nb", "a\x00", "\x7f", "", "\ud800", "a\x85b", " acme", "acme\t"],
+)  # fmt: skip
+def test_a_value_that_would_be_another_is_never_set(value: str) -> None:
+    """A claim must not end the field it is in, nor be read there as another than policies saw (` acme` as `acme`)."""
     made = outbound(route("headers: {set: {X-Tenant: claims.tenant}}"))
     exchange = request(Identity("tokens", "alice", claims={"tenant": value}))
     assert values(exchange, b"x-tenant", made) == []
@@ -159,6 +160,20 @@ def test_a_value_in_any_script_is_utf_8() -> None:
     made = outbound(route("headers: {set: {X-Tenant: claims.tenant}}"))
     exchange = request(Identity("tokens", "alice", claims={"tenant": "Bücher"}))
     assert values(exchange, b"x-tenant", made) == ["Bücher".encode()]
+
+
+@pytest.mark.parametrize(
+    ("match", "passes"),
+    [("paths: [/a/**]", True), ("paths: [/a/**], methods: [POST]", False)],
+)
+def test_facts_34_no_other_method_than_the_one_that_was_judged(match: str, passes: bool) -> None:
+    """Where a route is for some methods, the backend is not told of another; elsewhere the field is its own business."""
+    text = route_text().replace("paths: [/a/**]", match)
+    lines = [(b"X.HTTP.Method.Override", b"DELETE"), (b"X-Note", b"n")]
+    exchange = request(method="POST", lines=lines, overrides_method=True)
+    found = sent(exchange, outbound(parsed(text).table.routes[0]))
+    assert ((b"X.HTTP.Method.Override", b"DELETE") in found) is passes
+    assert (b"X-Note", b"n") in found
 
 
 def test_a_websocket_asks_for_its_upgrade() -> None:
