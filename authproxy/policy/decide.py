@@ -55,10 +55,14 @@ def resolve(table: Table, exchange: Exchange) -> Route:
 
 
 def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:
-    """May this request pass without an identity, as the route's `cors_preflight: forward` says?"""
+    """May this request pass without an identity, as the route's `cors_preflight: forward` says?
+
+    One with a body is no preflight (Fetch standard section 4.8), and nobody's bytes pass for one.
+    """
     return (
         route.forward_preflight
         and exchange.method == "OPTIONS"
+        and not exchange.has_body
         and "origin" in exchange.headers
         and "access-control-request-method" in exchange.headers
     )

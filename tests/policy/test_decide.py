@@ -193,6 +193,8 @@ def test_a_preflight_passes_only_where_the_route_forwards_it() -> None:
     assert not is_forwarded_preflight(route(), request(method="OPTIONS", lines=PREFLIGHT))
     assert not is_forwarded_preflight(forwarding, request(method="GET", lines=PREFLIGHT))
     assert not is_forwarded_preflight(forwarding, request(method="OPTIONS", lines=PREFLIGHT[:1]))
+    body = request(method="OPTIONS", lines=PREFLIGHT, content_length=1)
+    assert not is_forwarded_preflight(forwarding, body)  # no browser sends one
     assert verdict(table(forwarding), request(method="OPTIONS", lines=PREFLIGHT), None) == "allow"
 
 
