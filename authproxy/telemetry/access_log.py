@@ -5,6 +5,7 @@ them; it never fails a request.
 """
 
 import json
+import logging
 import re
 import sys
 import time
@@ -16,7 +17,10 @@ import orjson
 
 from authproxy.model.exchange import Exchange
 
+log = logging.getLogger(__name__)
+
 BATCH_BYTES = 64 << 10
+WARN_EVERY = 60.0  # seconds; a disk that is full loses thousands of lines a second
 
 # What JSON leaves as it is and terminals, log shippers or line splitters do not: DEL, C1, U+2028, U+2029.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]|[\ud800-\udfff]")
@@ -98,7 +102,7 @@ FORMATS: dict[str, Callable[[Exchange, float], bytes]] = {
 class AccessLog:
     """Collects lines and writes them when they are many or `flush()` is called (a timer does, several times a second)."""
 
-    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "lost")
+    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "_warned", "lost")
 
     def __init__(self, path: str, line_format: str) -> None:
         self._path = path
@@ -106,6 +110,7 @@ class AccessLog:
         self._lines: list[bytes] = []
         self._bytes = 0
         self.lost = 0
+        self._warned = float("-inf")  # when we last said that lines are lost
         self._file: BinaryIO | None = None
         self.reopen()
 
@@ -113,12 +118,20 @@ class AccessLog:
         """Open the file again by its name, as after a rotation.
 
         Raises:
-            OSError: it cannot be opened for appending.
+            OSError: it cannot be opened for appending; the old one is written on.
         """
-        self.close()
         if self._format is None:
             return
-        self._file = sys.stdout.buffer if self._path == "-" else open(self._path, "ab", buffering=0)  # noqa: SIM115, PTH123  # kept open for the life of the log
+        opened: BinaryIO = sys.stdout.buffer if self._path == "-" else open(self._path, "ab", buffering=0)  # noqa: SIM115, PTH123  # kept open for the life of the log
+        self.close()
+        self._file = opened
+
+    def rotate(self) -> None:
+        """Open the file again, or say why not and go on with the old one."""
+        try:
+            self.reopen()
+        except OSError as error:
+            log.error("the access log %s cannot be opened again: %s", self._path, error)  # noqa: TRY400  # the error says it all
 
     def write(self, exchange: Exchange, seconds: float) -> None:
         """Note one request."""
@@ -126,8 +139,8 @@ class AccessLog:
             return
         try:
             line = self._format(exchange, seconds)
-        except Exception:  # whatever a line trips over must not fail the request
-            self.lost += 1
+        except Exception as error:  # whatever a line trips over must not fail the request
+            self._lose(1, type(error).__name__)
             return
         self._lines.append(line)
         self._bytes += len(line)
@@ -144,8 +157,21 @@ class AccessLog:
             while left:  # a raw file may take a part only, and half a line spoils the next
                 left = left[self._file.write(left) :]
             self._file.flush()
-        except (OSError, ValueError):
-            self.lost += len(lines)
+        except (OSError, ValueError) as error:
+            self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
+
+    def _lose(self, lines: int, why: str) -> None:
+        """Count, and say so once: an access log that is silently incomplete is found out too late."""
+        self.lost += lines
+        now = time.monotonic()
+        if now - self._warned > WARN_EVERY:
+            self._warned = now
+            log.warning(
+                "lines of the access log %s are being lost (%d so far): %s",
+                self._path,
+                self.lost,
+                why.lower(),
+            )
 
     def close(self) -> None:
         """Write the rest and let go of the file."""
