@@ -30,8 +30,16 @@ class Limiter:
         Raises:
             Refusal: `rate_limited`, or `state_unavailable`.
         """
+        only = step.only
         try:
-            balances = self._ledger.acquire(step.charges(exchange), exchange.now)
+            if only is None:
+                balances = self._ledger.acquire(step.charges(exchange), exchange.now)
+            else:
+                balance = self._ledger.acquire_one(only.charge(exchange), exchange.now)
+                if balance.granted:  # the usual case, and nothing else is left to say
+                    exchange.limit_lines.append(only.state(balance))
+                    return
+                balances = [balance]
         except StateUnavailable as error:
             self.unavailable += 1
             if self._allow:

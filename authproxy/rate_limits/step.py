@@ -16,36 +16,80 @@ from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.keys import limit_key
 
 
-class Step:
-    """Limits that are taken all or none. `scope` is the route's name; empty for those of every request."""
+class Meter:
+    """One limit, compiled: what stands before whoever is counted in its keys, and its part of RateLimit-Policy."""
 
-    __slots__ = ("_limits", "_policies", "_prefixes")
+    __slots__ = ("limit", "policy", "prefix")
+
+    def __init__(self, limit: RouteLimit, scope: str) -> None:
+        self.limit = limit
+        rate = limit.rate
+        # The strategy is part of the key: a record means something to its own strategy only.
+        self.prefix = limit_key(
+            scope, limit.name, str(rate.window), limit.strategy, limit.per, limit.claim
+        )
+        # draft-ietf-httpapi-ratelimit-headers-10: the policy is static, so it is written once.
+        self.policy = f'"{limit.name}";q={rate.amount};w={rate.window}'
+
+    def charge(self, exchange: Exchange) -> Charge:
+        """What this request is charged, and whom."""
+        per = self.limit.per
+        if per == "route":
+            return self.charged(self.prefix)
+        if per == "address":
+            return _address_charge(self, exchange.client_text)
+        identity = exchange.identity
+        assert identity is not None, "limits of an identity come after authentication"
+        value = find_claim(identity.claims, self.limit.claim) if per == "claim" else MISSING
+        if value is MISSING:
+            return _subject_charge(self, identity.authenticator, identity.subject)
+        # The value of a claim may be anything (and large): counted by type and content, not kept in a cache.
+        who = ("claim", identity.authenticator, type(value).__name__, repr(value))
+        return self.charged(limit_key(self.prefix, *who))
+
+    def charged(self, key: bytes) -> Charge:
+        """The charge of whoever has this key."""
+        limit = self.limit
+        return Charge(key, limit.rate, limit.strategy, limit.cost, not limit.shadow)
+
+    def state(self, balance: Balance) -> tuple[str, str]:
+        """The members of RateLimit-Policy and RateLimit."""
+        left = f'"{self.limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
+        return self.policy, left
+
+
+# The same callers come again: their charges are made once. Bounded, and longer names than most are not kept.
+@lru_cache(maxsize=16384)
+def _subject_charge(meter: Meter, authenticator: str, subject: str) -> Charge:
+    return meter.charged(limit_key(meter.prefix, "subject", authenticator, subject))
+
+
+@lru_cache(maxsize=16384)
+def _address_charge(meter: Meter, client: str) -> Charge:
+    address = parse_address(client)
+    counted = counted_as(address) if address is not None else client
+    return meter.charged(limit_key(meter.prefix, "address", counted))
+
+
+class Step:
+    """Limits that are taken all or none. `scope` is the route's name; empty for those of every request.
+
+    `only` is the limit of a step that has just one, and that one enforced: nearly every step.
+    """
+
+    __slots__ = ("_meters", "only")
 
     def __init__(self, limits: Sequence[RouteLimit], scope: str) -> None:
-        self._limits = tuple(limits)
-        # draft-ietf-httpapi-ratelimit-headers-10: the policy is static, so it is written once.
-        self._prefixes = [
-            limit_key(scope, x.name, str(x.rate.window), x.strategy, x.per, x.claim) for x in limits
-        ]
-        self._policies = [
-            f'"{limit.name}";q={limit.rate.amount};w={limit.rate.window}' for limit in limits
-        ]
+        self._meters = tuple(Meter(limit, scope) for limit in limits)
+        alone = len(limits) == 1 and not limits[0].shadow
+        self.only = self._meters[0] if alone else None
 
     def __bool__(self) -> bool:
-        return bool(self._limits)
+        return bool(self._meters)
 
     def charges(self, exchange: Exchange) -> list[Charge]:
         """One charge a limit, in their order."""
-        return [
-            Charge(
-                _count_key(prefix, limit, exchange),
-                limit.rate,
-                limit.strategy,
-                limit.cost,
-                not limit.shadow,
-            )
-            for limit, prefix in zip(self._limits, self._prefixes, strict=True)
-        ]
+        return [meter.charge(exchange) for meter in self._meters]
 
     def settle(self, exchange: Exchange, balances: Sequence[Balance], *, show: bool) -> None:
         """Note what is left for the answer's headers (where `show`), and refuse where a limit had no room.
@@ -54,46 +98,19 @@ class Step:
             Refusal: `rate_limited` with Retry-After.
         """
         spent: tuple[str, float] | None = None
-        for limit, policy, balance in zip(self._limits, self._policies, balances, strict=True):
+        for meter, balance in zip(self._meters, balances, strict=True):
+            limit, refused = meter.limit, not balance.granted
             if limit.shadow:
-                if not balance.granted:
+                if refused:
                     exchange.shadow = exchange.shadow or "rate_limited"
                 continue
-            refused = not balance.granted
             if refused and (spent is None or balance.reset > spent[1]):
                 spent = (limit.name, balance.reset)
             if show or refused:
-                state = f'"{limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
-                exchange.limit_lines.append((policy, state))
+                exchange.limit_lines.append(meter.state(balance))
         if spent is not None:
             headers = (("Retry-After", str(max(1, ceil(spent[1])))),)
             raise Refusal("rate_limited", f"limit {spent[0]}", headers=headers)
-
-
-def _count_key(prefix: bytes, limit: RouteLimit, exchange: Exchange) -> bytes:
-    """Under which key this request is counted; the prefix stands for the route and the limit."""
-    if limit.per == "route":
-        return prefix
-    if limit.per == "address":
-        return _address_key(prefix, exchange.client_text)
-    identity = exchange.identity
-    assert identity is not None, "limits of an identity come after authentication"
-    value = find_claim(identity.claims, limit.claim) if limit.per == "claim" else MISSING
-    if value is MISSING:
-        return _subject_key(prefix, identity.authenticator, identity.subject)
-    # The value of a claim may be anything (and large): counted by type and content, not kept in a cache.
-    return limit_key(prefix, "claim", identity.authenticator, type(value).__name__, repr(value))
-
-
-@lru_cache(maxsize=65536)
-def _subject_key(prefix: bytes, authenticator: str, subject: str) -> bytes:
-    return limit_key(prefix, "subject", authenticator, subject)
-
-
-@lru_cache(maxsize=65536)
-def _address_key(prefix: bytes, client: str) -> bytes:
-    address = parse_address(client)
-    return limit_key(prefix, "address", counted_as(address) if address is not None else client)
 
 
 def limit_headers(exchange: Exchange) -> list[tuple[str, str]]:

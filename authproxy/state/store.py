@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 # (key of 16 bytes, record, the moment from which the record is no longer there: seconds since the epoch)
 Put = tuple[bytes, bytes, float]
 # The records of the keys in their order (None: not there) -> what to write, and what `transact` shall return.
 # It runs inside the transaction, perhaps twice (again after room was made): no effects of its own.
 Decide = Callable[[list[bytes | None]], tuple[Sequence[Put], T]]
+Weigh = Callable[[bytes | None, C, float], tuple[T, bytes | None, float]]
 
 
 class StateUnavailable(Exception):  # noqa: N818  # the word of the refusal that it becomes
@@ -39,6 +41,17 @@ class Store(ABC):
 
         Nobody else's step comes between. If `decide` raises, nothing is written and the error passes through.
         """
+
+    def transact_one(self, key: bytes, now: float, weigh: Weigh[C, T], what: C) -> T:
+        """`transact` for one key: asks `weigh(record, what, now)` for its outcome, the record to write (None: nothing)
+        and when that ceases to exist.
+        """
+
+        def decide(records: list[bytes | None]) -> tuple[Sequence[Put], T]:
+            outcome, record, expiry = weigh(records[0], what, now)
+            return () if record is None else ((key, record, expiry),), outcome
+
+        return self.transact((key,), now, decide)
 
     @abstractmethod
     def read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:
