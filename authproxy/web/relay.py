@@ -35,7 +35,8 @@ async def relay(request: Request) -> web.StreamResponse:
     websocket = is_websocket(request)
     head = engine.outbound.head(exchange, websocket=websocket)
     if websocket:
-        return await open_tunnel(request, await _connect(pool), head, runtime)
+        # Never one that waited: it could end as we write, and the handshake is sent only once.
+        return await open_tunnel(request, await pool.connect(), head, runtime)
     if exchange.has_body:
         return await _with_body(request, pool, head, runtime)
     return await _without_body(request, pool, head, runtime)

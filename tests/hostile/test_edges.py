@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.playbook import GUARDED, OPEN, playbook
-from tests.wire import until
+from tests.wire import Link, Message, until
 
 FORWARDED = {"networks": ["127.0.0.1"], "header": "forwarded", "host": True}
 
@@ -84,3 +84,21 @@ async def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> Non
     assert said == [
         "lines of the access log /dev/full are being lost (1 so far): no space left on device"
     ]
+
+
+async def test_a_tunnel_begins_on_a_connection_of_its_own() -> None:
+    """A handshake is sent once, so never on a connection that waited in the pool and may be ending."""
+    links: list[int] = []
+
+    async def play(_request: Message, link: Link) -> None:
+        links.append(id(link.writer))
+        await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    handshake = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    async with playbook(play=play) as p:
+        for fields in ({}, {}, handshake):
+            assert (await p.request("GET", "/", fields)).status == 200
+    assert links[0] == links[1] != links[2]
