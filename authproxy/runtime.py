@@ -63,6 +63,7 @@ class Runtime:
     store: Store
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
+    verifiers: Mapping[str, JwtVerifier]
     session_cookie: bytes = b""
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
@@ -287,6 +288,7 @@ def compile_runtime(
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),
         upstreams=upstreams,
+        verifiers=decides.verifiers,
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,
     )

@@ -69,6 +69,16 @@ class JwtVerifier:
         encoded = length_prefixed(*(part.encode() for part in parts), render(_SPECIMEN) or b"")
         self.fingerprint = hashlib.sha256(encoded).digest()
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The algorithms that a token may be signed with."""
+        return self._algorithms
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys in force."""
+        return self._keys
+
     def verify(self, token: str, now: float) -> Identity | None:
         """Who a token speaks of; None where it is not this issuer's, or no JWT at all.
 

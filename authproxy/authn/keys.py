@@ -56,6 +56,11 @@ class KeySet:
             self._named[named] = (*self._named.get(named, ()), key)
             self._any[key.algorithm] = (*self._any.get(key.algorithm, ()), key)
 
+    @property
+    def size(self) -> int:
+        """How many keys there are; one that is used with several algorithms counts once."""
+        return len({id(key.key) for keys in self._any.values() for key in keys})
+
     def candidates(self, algorithm: str, kid: str | None) -> tuple[VerificationKey, ...]:
         """The keys that may verify a token of this header, at most 10.
 

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -107,7 +108,7 @@ def _supervise(
     announce: Callable[[], None],
     pages: Pages,
 ) -> int:
-    metrics, watch = Metrics(pages, count), Watch(loaded)
+    metrics, watch, record = Metrics(pages, count), Watch(loaded), pages.reloads[count]
     metrics.set("authproxy_config_reload_success", 1.0)
     config = loaded.usable()
 
@@ -117,8 +118,10 @@ def _supervise(
         except ConfigError as error:
             for problem in error.problems:
                 log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
+            record.note(time.time(), error.problems, success=False)
             metrics.set("authproxy_config_reload_success", 0.0)
             return False
+        record.note(time.time(), success=True)
         metrics.set("authproxy_config_reload_success", 1.0)
         return True
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -22,10 +23,13 @@ from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.metrics import Metrics, Pages, exposition
+from authproxy.telemetry.rates import Rates
+from authproxy.telemetry.reload_record import last_reload
 from authproxy.web.admin import admin_app
 from authproxy.web.chain import compose
 from authproxy.web.compat import Server
 from authproxy.web.envelope import refuse_unparsed
+from authproxy.web.status import Facts, Place
 from authproxy.web.tunnel import GOING_AWAY
 
 log = logging.getLogger(__name__)
@@ -66,6 +70,10 @@ class Worker:
         self._reloads = reloads
         self._pages = pages
         self._metrics = Metrics(pages, number)
+        self._rates = Rates(pages)
+        self._last_reload = pages.reloads[number]
+        self._last_reload.clear()
+        self._place = Place(number, os.getpid(), time.time(), pages.workers)
         self._watch = watch
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,13 +137,16 @@ class Worker:
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
+                self._last_reload.note(time.time(), error.problems, success=False)
                 self._note_reload(False)
                 return
             except Exception:
                 log.exception("not reloaded")
+                self._last_reload.note(time.time(), success=False)
                 self._note_reload(False)
                 return
             await self._take_over(prepared)
+            self._last_reload.note(time.time(), success=True)
             self._note_reload(True)
             log.info("reloaded %s", prepared.loaded.file)
 
@@ -168,13 +179,27 @@ class Worker:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(lambda: self._unready, lambda: exposition(self._pages.total())),
+            admin_app(lambda: self._unready, lambda: exposition(self._pages.total()), self._facts),
             access_log=None,
             handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, self._admin).start()
         return runner
+
+    def _facts(self) -> Facts:
+        """What `/status` is made of."""
+        return Facts(
+            now=time.time(),
+            started=self._pages.started,
+            place=self._place,
+            unready=self._unready,
+            listeners=[(one.name, one.tls is not None) for one in self._listening],
+            totals=self._pages.total(),
+            minute=self._rates.minute(),
+            reload=last_reload(self._pages.reloads),
+            runtime=self._runtime,
+        )
 
     async def _start_listeners(self) -> None:
         loop = asyncio.get_running_loop()
@@ -230,6 +255,7 @@ class Worker:
         self._metrics.add("authproxy_identity_cache_total", cache.hits - hits, result="hit")
         self._metrics.add("authproxy_identity_cache_total", cache.misses - misses, result="miss")
         self._cached = cache.hits, cache.misses
+        self._rates.sample(time.monotonic())
 
     def _look_at_files(self, now: float) -> None:
         if self._watch is not None and now >= self._next_look:

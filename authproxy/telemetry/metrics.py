@@ -7,10 +7,13 @@ never go back. A series is named once, when it is first counted; labels never ho
 import json
 import mmap
 import struct
+import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
+
+from authproxy.telemetry.reload_record import ReloadRecord
 
 CELLS = 16384
 OVERFLOW = CELLS - 1  # takes what finds no cell
@@ -48,12 +51,19 @@ class Named(Protocol):
 
 
 class Pages:
-    """The shared memory: made once, before any worker is forked, with a slot for each."""
+    """The shared memory: made once, before any worker is forked, with a slot for each and one for their supervisor."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
+        self.started = time.time()
+        self.reloads = tuple(ReloadRecord() for _ in range(slots))
         self._memory = mmap.mmap(-1, slots * SLOT_BYTES)  # shared with what is forked from here
-        self._slots = [self.slot(index) for index in range(slots)]
+        self.each = tuple(self.slot(index) for index in range(slots))  # to read from
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are."""
+        return max(1, self.slots - 1)
 
     def slot(self, index: int) -> "Slot":
         """The slot of one worker."""
@@ -62,13 +72,13 @@ class Pages:
 
     def connections(self) -> int:
         """How many connections all workers have."""
-        return int(sum(slot.cells[CONNECTIONS] for slot in self._slots))
+        return int(sum(slot.cells[CONNECTIONS] for slot in self.each))
 
     def total(self) -> dict[Series, float]:
         """Every series, summed over the slots."""
         sums: dict[Series, float] = defaultdict(float)
-        for index in range(self.slots):
-            for series, value in self.slot(index).read():
+        for slot in self.each:
+            for series, value in slot.read():
                 sums[series] += value
         return dict(sums)
 
@@ -76,12 +86,14 @@ class Pages:
 class Slot:
     """The cells of one worker, and the names of its series."""
 
-    __slots__ = ("_known", "_memory", "cells")
+    __slots__ = ("_known", "_memory", "_series", "_series_end", "cells")
 
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self.cells = memory[16 : 16 + CELLS * 8].cast("d")
-        self._known: dict[Series, int] = {series: at for at, series in enumerate(self._names())}
+        self._series: list[Series] = []
+        self._series_end = 16 + CELLS * 8
+        self._known: dict[Series, int] = {series: at for at, series in enumerate(self.series())}
 
     def cell(self, name: str, **labels: str) -> int:
         """The index in `cells` of a series. Where no cell is left, the last one takes what is too much, unnamed."""
@@ -91,8 +103,19 @@ class Slot:
 
     def read(self) -> Iterator[tuple[Series, float]]:
         """Every series with its value."""
-        for at, series in enumerate(self._names()):
-            yield series, self.cells[at]
+        named = self.series()
+        return zip(named, self.cells[: len(named)].tolist(), strict=True)
+
+    def series(self) -> Sequence[Series]:
+        """The names of the cells in use, in their order; each is read from the memory once, for they only grow."""
+        used, _ = _HEADER.unpack_from(self._memory)
+        for _ in range(len(self._series), used):
+            (length,) = _NAME.unpack_from(self._memory, self._series_end)
+            start = self._series_end + 4
+            name, labels = json.loads(bytes(self._memory[start : start + length]))
+            self._series.append((name, tuple((key, value) for key, value in labels)))
+            self._series_end = start + length
+        return self._series
 
     def _add(self, series: Series) -> int:
         used, size = _HEADER.unpack_from(self._memory)
@@ -106,15 +129,6 @@ class Slot:
         _HEADER.pack_into(self._memory, 0, used + 1, size + 4 + len(name))
         self._known[series] = used
         return int(used)
-
-    def _names(self) -> Iterator[Series]:
-        used, _ = _HEADER.unpack_from(self._memory)
-        at = 16 + CELLS * 8
-        for _ in range(used):
-            (length,) = _NAME.unpack_from(self._memory, at)
-            name, labels = json.loads(bytes(self._memory[at + 4 : at + 4 + length]))
-            at += 4 + length
-            yield name, tuple((key, value) for key, value in labels)
 
 
 class Metrics:

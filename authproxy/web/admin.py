@@ -1,15 +1,35 @@
 """The admin listener: health for whoever runs us. Never on a listener that is proxied, and nothing in it is secret."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
+import orjson
 from aiohttp import web
 
+from authproxy.config.schema import Config
+from authproxy.model.errors import Refusal
+from authproxy.model.host import parse_host
+from authproxy.web.status import Facts, assemble
+from authproxy.web.status_page import POLICY, REFRESH, page
+
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+GUARDED = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
-def admin_app(ready: Callable[[], str | None], metrics: Callable[[], str]) -> web.Application:
+def admin_app(
+    ready: Callable[[], str | None],
+    metrics: Callable[[], str],
+    status: Callable[[], Facts] | None = None,
+) -> web.Application:
     """`/healthz`: the process lives. `/readyz`: it should be sent requests; `ready` says why not, or None.
-    `/metrics`: what `metrics` says, of all workers.
+    `/metrics`: what `metrics` says, of all workers. `/status`: what `status` says, for programs or for people.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -26,4 +46,75 @@ def admin_app(ready: Callable[[], str | None], metrics: Callable[[], str]) -> we
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", scrape)
+    if status is not None:
+        app.router.add_get("/status", _status(status))
     return app
+
+
+def _status(status: Callable[[], Facts]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def show(request: web.Request) -> web.Response:
+        facts = status()
+        if not asks_us(request, facts.runtime.config):
+            return _misdirected()
+        # In a thread: with thousands of routes it takes a while, and this loop serves requests.
+        return await asyncio.to_thread(_answer, facts, request)
+
+    return show
+
+
+def _answer(facts: Facts, request: web.Request) -> web.Response:
+    found = assemble(facts)
+    if not wants_page(request):
+        return web.Response(
+            body=orjson.dumps(found) + b"\n", content_type="application/json", headers=GUARDED
+        )
+    refresh = None if request.query.get("refresh") == "off" else REFRESH
+    headers = {**GUARDED, "Content-Security-Policy": POLICY}
+    return web.Response(
+        text=page(found, refresh), content_type="text/html", charset="utf-8", headers=headers
+    )
+
+
+def wants_page(request: web.Request) -> bool:
+    """Is it a browser that asks, and not for `?format=json`?"""
+    accepted = ",".join(request.headers.getall("Accept", ()))
+    return request.query.get("format") != "json" and "text/html" in accepted.lower()
+
+
+def asks_us(request: web.Request, config: Config) -> bool:
+    """Does the Host field name this listener: its own address, or the machine that it is on?
+
+    Else another site's page could have its name point here, and read the answer as its own (DNS rebinding). Addresses
+    cannot be pointed anywhere, so the one that the connection came to is good also where all are listened on.
+    """
+    fields = request.headers.getall("Host", ())
+    if len(fields) != 1:
+        return False
+    try:
+        host = parse_host(fields[0])
+    except Refusal:
+        return False
+    return host in LOCAL or host in _own(request, config)
+
+
+def _own(request: web.Request, config: Config) -> set[str]:
+    where = request.transport.get_extra_info("sockname") if request.transport else None
+    reached = where[0].removeprefix("::ffff:") if isinstance(where, tuple) else ""
+    configured = config.admin.address.host.lower() if config.admin else ""
+    return {f"[{host}]" if ":" in host else host for host in (reached, configured) if host}
+
+
+def _misdirected() -> web.Response:
+    refusal = Refusal("misdirected")
+    body = {
+        "type": f"urn:problem-type:authproxy:{refusal.code}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "code": refusal.code,
+    }
+    return web.Response(
+        body=orjson.dumps(body),
+        status=refusal.status,
+        content_type="application/problem+json",
+        headers=GUARDED,
+    )

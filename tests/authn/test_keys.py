@@ -132,6 +132,15 @@ def test_a_set_has_at_most_a_hundred_keys() -> None:
     assert "100" in problem(jwks(*keys))
 
 
+def test_a_key_counts_once() -> None:
+    """The size is the number of keys, with however many algorithms each is used; a secret is one."""
+    both = load_key_set(
+        jwks(jwk("RS256", 0, alg=None, kid="a"), jwk("RS256", 1, kid="b")), ["RS256", "PS256"]
+    )
+    assert both.size == 2
+    assert secret_key_set(b"x" * 64, ["HS256", "HS512"]).size == 1
+
+
 def test_two_keys_with_one_kid_are_refused() -> None:
     """Facts 0.7: which of them counts is anyone's guess; a key that does not verify does not count."""
     assert (

@@ -1,8 +1,11 @@
-"""The admin listener: alive, ready or why not, and nothing else."""
+"""The admin listener: alive, ready or why not, counters and status, and nothing else."""
 
+import pytest
+from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpClient
 
 from authproxy.web.admin import admin_app
+from authproxy.web.status_page import POLICY
 from tests.playbook import playbook
 
 
@@ -40,3 +43,68 @@ async def test_the_proxied_listener_has_none_of_it() -> None:
     async with playbook() as p:
         for target in ("/healthz", "/readyz", "/metrics", "/status"):
             assert (await p.request("GET", target)).seen[0].start.startswith(f"GET {target} ")
+
+
+async def status_app() -> web.Application:
+    """An admin listener that tells the status of a proxy."""
+    async with playbook() as p:
+        facts = p.worker._facts()
+    return admin_app(lambda: None, lambda: "up 1\n", lambda: facts)
+
+
+async def test_status_for_programs_and_for_people(aiohttp_client: AiohttpClient) -> None:
+    """/status is JSON unless text/html is asked for, and also then with ?format=json; never kept, never framed."""
+    client = await aiohttp_client(await status_app())
+    for path, accept, kind in (
+        ("/status", "*/*", "application/json"),
+        ("/status", "application/json", "application/json"),
+        ("/status?format=json", "text/html", "application/json"),
+        ("/status", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+    ):
+        answer = await client.get(path, headers={"Accept": accept})
+        assert (answer.status, answer.content_type) == (200, kind)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    page = await client.get("/status", headers={"Accept": "text/html"})
+    assert page.headers["Content-Security-Policy"] == POLICY
+    assert "Updates every" in await page.text()
+    paused = await client.get("/status?refresh=off", headers={"Accept": "text/html"})
+    assert "Paused" in await paused.text()
+    assert (await (await client.get("/status")).json())["readiness"]["ready"] is True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1",
+        "127.0.0.1:9901",
+        "[::1]:80",
+        "[0:0::1]",
+        "localhost.",
+    ],
+)
+async def test_status_for_those_who_mean_us(aiohttp_client: AiohttpClient, host: str) -> None:
+    """The machine itself, by address or as localhost and with any port, is served."""
+    client = await aiohttp_client(await status_app())
+    assert (await client.get("/status", headers={"Host": host})).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "evil.example:9901", "10.0.0.1",
+     "localhost@evil.example", "127.0.0.1, evil.example", "0x7f.1", "2130706433", ""],
+)  # fmt: skip
+async def test_dns_rebinding(aiohttp_client: AiohttpClient, host: str) -> None:
+    """A site whose name was pointed here is answered 421, and nothing else is said; probes and scrapers go on."""
+    client = await aiohttp_client(await status_app())
+    for accept in ("application/json", "text/html"):
+        answer = await client.get("/status", headers={"Host": host, "Accept": accept})
+        assert (answer.status, (await answer.json(content_type=None))["code"]) == (
+            421,
+            "misdirected",
+        )
+        assert "version" not in await answer.text()
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await client.get(path, headers={"Host": host})).status == 200
