@@ -4,7 +4,7 @@ Everything that is not a literal of this file goes through `escape`. Nothing of 
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from html import escape
@@ -165,10 +165,6 @@ def _legend(traffic: Traffic) -> str:
         for name, count in traffic.statuses.items()
     )
     return " ".join(entries) or "none yet"
-
-
-# A column: its title, its class, and what it shows of a row.
-Column = tuple[str, str, Callable[[object], str]]
 
 
 def _table(
