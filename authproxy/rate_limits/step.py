@@ -77,15 +77,13 @@ class Step:
     `only` is the limit of a step that has just one, and that one enforced: nearly every step.
     """
 
-    __slots__ = ("_meters", "only")
+    __slots__ = ("_meters", "empty", "only")
 
     def __init__(self, limits: Sequence[RouteLimit], scope: str) -> None:
         self._meters = tuple(Meter(limit, scope) for limit in limits)
+        self.empty = not limits
         alone = len(limits) == 1 and not limits[0].shadow
         self.only = self._meters[0] if alone else None
-
-    def __bool__(self) -> bool:
-        return bool(self._meters)
 
     def charges(self, exchange: Exchange) -> list[Charge]:
         """One charge a limit, in their order."""

@@ -12,7 +12,9 @@ async def authentication(request: Request, handler: Handler) -> web.StreamRespon
     """Find the identity, or refuse."""
     exchange, runtime = request.exchange, request.runtime
     engine = runtime.engines[exchange.route]
-    if engine.authentication is None or is_forwarded_preflight(engine.route, exchange):
+    if engine.authentication is None or (
+        engine.route.forward_preflight and is_forwarded_preflight(engine.route, exchange)
+    ):
         return await handler(request)
 
     def admit_unverified() -> None:

@@ -9,7 +9,8 @@ from authproxy.web.compat import Handler, Request
 async def authorization(request: Request, handler: Handler) -> web.StreamResponse:
     """Let the request through, or refuse it as `forbidden`."""
     exchange = request.exchange
-    if not is_forwarded_preflight(exchange.route, exchange):
-        enforce(exchange.route, exchange)
+    route = exchange.route
+    if not (route.forward_preflight and is_forwarded_preflight(route, exchange)):
+        enforce(route, exchange)
     exchange.admitted = True
     return await handler(request)

@@ -41,7 +41,8 @@ def _random_ids() -> Iterator[str]:
     """48 random hex digits each; asked of the kernel by the hundred, as asking costs more than the digits."""
     while True:
         block = os.urandom(24 * 128).hex()
-        yield from (block[at : at + 48] for at in range(0, len(block), 48))
+        for at in range(0, len(block), 48):
+            yield block[at : at + 48]
 
 
 _RANDOM = _random_ids()

@@ -33,14 +33,17 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     message = request.head
     exchange.method = message.method
     exchange.raw_target = message.path
-    _check_version(exchange, message.version)
+    if message.version != HttpVersion11:
+        _check_version(exchange, message.version)
     told = _read_fields(exchange, message.raw_headers, runtime)
     if message.upgrade and exchange.upgrade is None:
         exchange.upgrade = (
             b"unclear"  # the parser reads no further request, whatever we made of the fields
         )
-    _check_framing(exchange, runtime)
-    _find_client(exchange, told, runtime)
+    if exchange.has_body or exchange.expects_continue:
+        _check_framing(exchange, runtime)
+    if told:
+        _find_client(exchange, told, runtime)
     exchange.host = parse_host(exchange.host_field)
     bound = runtime.config.bounds.uri_bytes
     if bound and len(exchange.raw_target) > bound:
@@ -55,8 +58,7 @@ async def routing(request: Request, handler: Handler) -> web.StreamResponse:
 
 
 def _check_version(exchange: Exchange, version: object) -> None:
-    if version == HttpVersion11:
-        return
+    """Anything but HTTP/1.1: 1.0 is served, all else refused."""
     if version == HttpVersion10:
         exchange.http_version = "1.0"
         return

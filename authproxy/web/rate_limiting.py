@@ -12,7 +12,7 @@ from authproxy.web.compat import Handler, Request
 async def global_limits(request: Request, handler: Handler) -> web.StreamResponse:
     """Limits of every request, whatever it asks for."""
     runtime: Runtime = request.runtime
-    if runtime.global_step:
+    if not runtime.global_step.empty:
         runtime.limiter.take_always(runtime.global_step, request.exchange)
     return await handler(request)
 
@@ -21,7 +21,7 @@ async def address_limits(request: Request, handler: Handler) -> web.StreamRespon
     """The route's limits that need no identity."""
     runtime: Runtime = request.runtime
     step = runtime.engines[request.exchange.route].address_step
-    if step:
+    if not step.empty:
         runtime.limiter.take(step, request.exchange)
     return await handler(request)
 
@@ -30,6 +30,6 @@ async def identity_limits(request: Request, handler: Handler) -> web.StreamRespo
     """The route's limits of whoever it is."""
     runtime: Runtime = request.runtime
     step = runtime.engines[request.exchange.route].identity_step
-    if step and request.exchange.identity is not None:
+    if not step.empty and request.exchange.identity is not None:
         runtime.limiter.take(step, request.exchange)
     return await handler(request)

@@ -18,7 +18,7 @@ from authproxy.upstream.connection import Connection, StaleConnection
 from authproxy.upstream.head import AnswerHead
 from authproxy.web.answer import Answer, connection_of, send, status_line
 from authproxy.web.compat import ClientConnection, Request
-from authproxy.web.delivery import deliver
+from authproxy.web.delivery import deliver, passed_fields
 from authproxy.web.streams import watched
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -26,9 +26,6 @@ HIGH_WATER = 256 << 10
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008  # the identity has ended
 CLOSE_PATIENCE = 1.5  # seconds; a tunnel ends within 2 of the moment that it should
-_PASSED = frozenset(
-    {b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"}
-)
 
 
 def is_websocket(request: Request) -> bool:
@@ -72,14 +69,12 @@ async def open_tunnel(
         raise
 
 
-def _checked(request: Request, answer: AnswerHead) -> list[tuple[bytes, bytes]]:
-    """The fields of a 101 that the client is shown, if it is the right one (CVE-2024-23326)."""
-    fields = [(name, value) for name, value in answer.headers if name.lower() in _PASSED]
-    accepts = [value for name, value in fields if name.lower() == b"sec-websocket-accept"]
+def _check(request: Request, answer: AnswerHead) -> None:
+    """Is it the 101 to this very handshake (CVE-2024-23326)?"""
+    accepts = [v for name, v in answer.headers if name.lower() == b"sec-websocket-accept"]
     upgrades = [value.lower() for name, value in answer.headers if name.lower() == b"upgrade"]
     if upgrades != [b"websocket"] or accepts != [accept_for(request.headers["Sec-WebSocket-Key"])]:
         raise Refusal("upstream_invalid", "websocket-accept")
-    return fields
 
 
 async def _carry(
@@ -87,13 +82,13 @@ async def _carry(
 ) -> Answer:
     exchange, client = request.exchange, connection_of(request)
     client.patience = runtime.idle_timeout(exchange)
-    fields = _checked(request, answer)
+    _check(request, answer)
     connection.tunnel()
     lines = [
         status_line(101, b"Switching Protocols"),
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ]
-    lines += [b"%b: %b\r\n" % field for field in fields]
+    lines += passed_fields(answer, runtime.session_cookie)
     lines += [f"{n}: {v}\r\n".encode() for n, v in limit_headers(exchange)]
     lines.append(b"X-Request-Id: %b\r\n\r\n" % exchange.request_id.encode())
     send(request, b"".join(lines))

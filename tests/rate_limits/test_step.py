@@ -91,8 +91,8 @@ def test_charges_carry_their_weight() -> None:
         True,
         False,
     )
-    assert step
-    assert not Step([], "route")
+    assert not step.empty
+    assert Step([], "route").empty
 
 
 def test_an_answer_says_what_is_left() -> None:

@@ -26,7 +26,7 @@ def accepting(after: bytes = b"") -> Play:
 
     async def play(request: Message, link: Link) -> None:
         accept = accept_for(request.field("sec-websocket-key") or "").decode()
-        head = f"{SWITCH}Sec-WebSocket-Accept: {accept}\r\nX-Secret: 1\r\n\r\n"
+        head = f"{SWITCH}Sec-WebSocket-Accept: {accept}\r\nX-Secret: 1\r\nKeep-Alive: timeout=1\r\nSet-Cookie: __Host-authproxy=evil; Path=/; Secure\r\n\r\n"
         await link.send(head.encode() + after)
         while data := await link.reader.read(65536):
             request.body += data
@@ -62,13 +62,19 @@ async def test_bytes_pass_both_ways() -> None:
         assert seen.field("authorization") is None
 
 
-async def test_the_101_carries_the_handshake_only() -> None:
-    """Of the backend's 101 the client gets what belongs to the handshake, and the request id."""
+async def test_the_101_passes_like_every_answer() -> None:
+    """Its own fields with the handshake's; not what is hop-by-hop, and not a cookie that would pass for our session."""
     async with playbook(play=accepting()) as p:
         link = await p.connect()
         await link.send(request("GET", "/ws", HANDSHAKE))
         names = {name for name, _ in Message(await link.head()).lines}
-        assert names == {"connection", "upgrade", "sec-websocket-accept", "x-request-id"}
+        assert names == {
+            "connection",
+            "upgrade",
+            "sec-websocket-accept",
+            "x-request-id",
+            "x-secret",
+        }
 
 
 async def test_real_ends_and_compression() -> None:
