@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import aiohttp
 import jwt
@@ -10,8 +11,8 @@ from aiohttp import web
 BACKEND = f"http://127.0.0.1:{os.environ['BENCH_BACKEND']}"
 KEYS = {
     key["kid"]: jwt.PyJWK(key).key
-    for key in json.load(open(os.environ["BENCH_JWKS"], encoding="utf-8"))["keys"]
-}  # noqa: SIM115, PTH123
+    for key in json.loads(Path(os.environ["BENCH_JWKS"]).read_bytes())["keys"]
+}
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 

@@ -49,11 +49,11 @@ def test_every_route_has_its_engine(tmp_path: Path) -> None:
         assert set(engines) == {"open", "guarded"}
         assert engines["open"].authentication is None
         assert engines["guarded"].authentication is not None
-        assert engines["guarded"].address_step
-        assert engines["guarded"].identity_step
-        assert not engines["open"].address_step
-        assert not runtime.global_step
-        assert runtime.failures
+        assert not engines["guarded"].address_step.empty
+        assert not engines["guarded"].identity_step.empty
+        assert engines["open"].address_step.empty
+        assert runtime.global_step.empty
+        assert not runtime.failures.empty
         assert runtime.session_cookie == b"__Host-authproxy"
 
 
