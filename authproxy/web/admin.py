@@ -42,7 +42,11 @@ def admin_app(
     async def scrape(_request: web.Request) -> web.Response:
         return web.Response(body=metrics().encode(), headers={"Content-Type": EXPOSITION})
 
+    async def anonymous(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "authproxy"  # aiohttp's own tells its version and Python's
+
     app = web.Application()
+    app.on_response_prepare.append(anonymous)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", scrape)

@@ -39,7 +39,7 @@ dt{{display:inline}}dd{{display:inline;margin:0;font-family:ui-monospace,monospa
 """
 ADVICE = {
     401: "Sign in, or send a valid access token with the request.",
-    403: "You are known here, but this is not open to you. Ask whoever runs the service for access.",
+    403: "This is not open to you. If it should be, ask whoever runs the service for access.",
     404: "Check the address. If it is right, the service may not be published here.",
     429: "Wait a little, then try again.",
     502: "The service is published here, but it did not answer properly. Try again, or tell whoever runs it.",

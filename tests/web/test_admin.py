@@ -30,6 +30,13 @@ async def test_metrics_are_what_is_counted(aiohttp_client: AiohttpClient) -> Non
     assert await answer.text() == "up 1\n"
 
 
+async def test_no_answer_tells_versions(aiohttp_client: AiohttpClient) -> None:
+    """What runs here, and in which version, is nobody's business; a 404 is aiohttp's own answer."""
+    client = await aiohttp_client(admin_app(lambda: None, str))
+    for path in ("/healthz", "/nothing"):
+        assert (await client.get(path)).headers["Server"] == "authproxy"
+
+
 async def test_nothing_else_is_there(aiohttp_client: AiohttpClient) -> None:
     """No other path and no other method answers."""
     client = await aiohttp_client(admin_app(lambda: None, str))
