@@ -4,12 +4,17 @@ A line never holds a token, a cookie, a query or an unescaped control byte. A di
 them; it never fails a request.
 """
 
+import fcntl
 import json
 import logging
+import os
 import re
+import select
+import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -102,7 +107,7 @@ FORMATS: dict[str, Callable[[Exchange, float], bytes]] = {
 class AccessLog:
     """Collects lines and writes them when they are many or `flush()` is called (a timer does, several times a second)."""
 
-    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "_warned", "lost")
+    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "_pipe", "_warned", "lost")
 
     def __init__(self, path: str, line_format: str) -> None:
         self._path = path
@@ -112,6 +117,9 @@ class AccessLog:
         self.lost = 0
         self._warned = float("-inf")  # when we last said that lines are lost
         self._file: BinaryIO | None = None
+        self._pipe: int | None = (
+            None  # its descriptor, where it is one (or a socket: the journal's)
+        )
         self.reopen()
 
     def reopen(self) -> None:
@@ -122,9 +130,11 @@ class AccessLog:
         """
         if self._format is None:
             return
-        opened: BinaryIO = sys.stdout.buffer if self._path == "-" else open(self._path, "ab", buffering=0)  # noqa: SIM115, PTH123  # kept open for the life of the log
+        opened: BinaryIO = sys.stdout.buffer
+        if self._path != "-":
+            opened = open(self._path, "ab", buffering=0)  # noqa: SIM115, PTH123  # kept open for the life of the log
         self.close()
-        self._file = opened
+        self._file, self._pipe = opened, _pipe_of(opened)
 
     def rotate(self) -> None:
         """Open the file again, or say why not and go on with the old one."""
@@ -153,10 +163,12 @@ class AccessLog:
             return
         lines, self._lines, self._bytes = self._lines, [], 0
         try:
-            left = memoryview(b"".join(lines))
-            while left:  # a raw file may take a part only, and half a line spoils the next
-                left = left[self._file.write(left) :]
-            self._file.flush()
+            if self._pipe is None:
+                _write_all(self._file, b"".join(lines))
+            else:
+                with _locked(self._pipe):
+                    for piece in _pieces(lines):
+                        _write_all(self._file, piece)
         except (OSError, ValueError) as error:
             self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
 
@@ -179,3 +191,41 @@ class AccessLog:
         if self._file is not None and self._path != "-":
             self._file.close()
         self._file = None
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:  # a raw file may take a part only, and half a line spoils the next
+        left = left[file.write(left) :]
+    file.flush()
+
+
+def _pipe_of(file: BinaryIO) -> int | None:
+    """Its descriptor where others' writes may come between ours: nothing there keeps a long write together (pipe(7))."""
+    try:
+        descriptor = file.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):
+        return None
+    return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many as the kernel keeps together."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line
+    yield piece
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """The other workers wait: a line may be longer than what the kernel keeps together."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
