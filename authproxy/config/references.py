@@ -59,7 +59,7 @@ def _check_listeners(config: Config, source: Source) -> Iterator[Problem]:
 
 
 def _collide(one: SocketAddress, other: SocketAddress) -> bool:
-    if one.path or other.path:
-        return one.path == other.path
+    if one.path or other.path or one.fd or other.fd:
+        return (one.path, one.fd) == (other.path, other.fd)
     hosts = {one.host, other.host}
     return one.port == other.port != 0 and (len(hosts) == 1 or not _ANY.isdisjoint(hosts))

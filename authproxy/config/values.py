@@ -84,29 +84,35 @@ Count = Annotated[StrictInt, Field(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
-    """Where to listen: a host and a port (0: any free one), or the path of a Unix socket."""
+    """Where to listen: a host and a port (0: any free one), the path of a Unix socket, or the name of an inherited one."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    fd: str = ""
 
     def __str__(self) -> str:
+        if self.fd:
+            return f"fd:{self.fd}"
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_socket_address(value: Any) -> SocketAddress:
-    """`127.0.0.1:8443`, `[::]:8443`, `localhost:8443` or `unix:/run/authproxy.sock`."""
+    """`127.0.0.1:8443`, `[::]:8443`, `localhost:8443`, `unix:/run/authproxy.sock` or `fd:NAME`."""
     text = _text(value, "127.0.0.1:8443")
     if text.startswith("unix:"):
         return SocketAddress(path=check_socket(text, "bad-address"))
     if text.startswith("fd:"):
-        said = "listening on inherited sockets is not part of this version"
-        raise wrong("not-available", said, "write `host:port`")
+        # What systemd takes as a name (sd_listen_fds_with_names(3)).
+        if not re.fullmatch(r"[!-9;-~]{1,255}", text[3:]):
+            said = "an inherited socket is named by printable ASCII without colons and spaces"
+            raise wrong("bad-address", said, "write `fd:` and its FileDescriptorName")
+        return SocketAddress(fd=text[3:])
     found = _LISTEN.fullmatch(text)
     if found is None or int(found["port"]) > 65535 or not _is_six(found["six"]):
-        remedy = 'write `host:port`, `"[::]:8443"` or `unix:/path`'
+        remedy = 'write `host:port`, `"[::]:8443"`, `unix:/path` or `fd:NAME`'
         raise wrong("bad-address", "this is no address to listen on", remedy)
     return SocketAddress(found["six"] or found["name"], int(found["port"]))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from authproxy.config.load import Loaded, load, policy_paths
 from authproxy.config.schema import Config
 from authproxy.model.errors import ConfigError, Problem
-from authproxy.runtime import Runtime, compile_runtime, upstream_settings, verification
+from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.tls import Certificates, read_certificates
 
 # What a reload cannot change, and how it is told apart.
@@ -26,13 +26,19 @@ class Prepared:
     certificates: dict[int, Certificates]
 
 
-def prepare(file: Path, environ: Mapping[str, str], current: Runtime) -> Prepared:
-    """Read and compile; takes its time, and touches nothing that serves.
+def prepare(
+    file: Path, environ: Mapping[str, str], current: Runtime, watch: "Watch | None" = None
+) -> Prepared:
+    """Read and compile; takes its time, and touches nothing that serves. `watch` learns which files were read.
 
     Raises:
         ConfigError: with every problem; the current runtime is to be kept.
     """
+    if watch is not None:
+        watch.begin()
     loaded = load(file)
+    if watch is not None:
+        watch.follow(loaded)  # also where it is wrong: whoever mends it may do so in a new file
     _check_fixed(loaded, current.config)
     certificates = {
         index: read_certificates(loaded, index, listener.tls)
@@ -40,22 +46,6 @@ def prepare(file: Path, environ: Mapping[str, str], current: Runtime) -> Prepare
         if listener.tls is not None
     }
     return Prepared(loaded, compile_runtime(loaded, environ, current), certificates)
-
-
-def examine(file: Path, environ: Mapping[str, str], current: Config) -> Loaded:
-    """What the supervisor asks before it tells the workers: would they take this over? It is returned if so.
-
-    Raises:
-        ConfigError: no, with every problem.
-    """
-    loaded = load(file)
-    _check_fixed(loaded, current)
-    verification(loaded, environ)
-    upstream_settings(loaded)
-    for index, listener in enumerate(loaded.usable().listeners):
-        if listener.tls is not None:
-            read_certificates(loaded, index, listener.tls)
-    return loaded
 
 
 def _check_fixed(loaded: Loaded, current: Config) -> None:
@@ -82,17 +72,23 @@ def _fixed_part(config: Config, name: str) -> object:
 class Watch:
     """Tells when the files of a configuration have changed and come to rest.
 
-    A look is one stat of each file (through symlinks, so the one that Kubernetes swaps shows) and of each directory of
-    policies. A change counts once it is the same at two looks, so a half-written file is waited for.
+    A look lists the directories of policies and is one stat of each file (through symlinks, so the one that Kubernetes
+    swaps shows). A change counts once it is the same at two looks, so a half-written file is waited for.
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        self.follow(loaded)
+        self._loaded = loaded
+        self._known = self._seen = self._look()
+
+    def begin(self) -> None:
+        """The files are about to be read: what changes from now on is news."""
+        self._known = self._seen = self._look()
 
     def follow(self, loaded: Loaded) -> None:
-        """Watch what this configuration names; what is there now is no news."""
-        self._paths = tuple(_paths(loaded))
-        self._known = self._seen = self._look()
+        """They were read: watch what this configuration names from now on."""
+        self._loaded = loaded
+        now = self._look()
+        self._known = self._seen = {path: self._known.get(path, now[path]) for path in now}
 
     def changed(self) -> bool:
         """Is there something new to load? True once for each change."""
@@ -103,25 +99,28 @@ class Watch:
         self._known = now
         return True
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_mark(path) for path in self._paths]
+    def _look(self) -> "dict[Path, Mark]":
+        return {path: _mark(path) for path in _paths(self._loaded)}
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+Mark = tuple[int, int, int, int] | None
+
+
+def _mark(path: Path) -> Mark:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The time of the inode's change, not of the content's: nobody can set it, and a mode that was mended shows too.
+    return found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino
 
 
 def _paths(loaded: Loaded) -> Iterator[Path]:
-    """The configuration, its policies and their directories, and the files that it names."""
+    """The configuration, its policies, and the files that it names."""
     yield loaded.file
     config = loaded.config
     if config is None:
         return
-    yield from (loaded.folder / name for name in config.policies)
     yield from (path for _, path in policy_paths(loaded.folder, config.policies))
     yield from (loaded.folder / name for name in _named(config))
 

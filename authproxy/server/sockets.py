@@ -1,26 +1,30 @@
-"""Listening sockets: bound here, once, before anything is served."""
+"""Listening sockets: bound here, or inherited by name (sd_listen_fds(3)), once, before anything is served."""
 
 import contextlib
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from authproxy.config.values import SocketAddress
 
 BACKLOG = 1024
+FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 
 
 class ListenError(OSError):
     """The address cannot be listened on; the text says which and why."""
 
 
-def listen(address: SocketAddress) -> socket.socket:
-    """A listening socket at this address; port 0 takes a free one.
+def listen(address: SocketAddress, environ: Mapping[str, str] = os.environ) -> socket.socket:
+    """A listening socket at this address; port 0 takes a free one, `fd:NAME` the one that we were started with.
 
     Raises:
         ListenError: it is taken, not ours, or not there.
     """
+    if address.fd:
+        return _inherited(address, environ)
     try:
         return _unix(Path(address.path)) if address.path else _tcp(address)
     except OSError as error:
@@ -64,6 +68,37 @@ def _unix(path: Path) -> socket.socket:
     except OSError:
         found.close()
         raise
+    return found
+
+
+def _inherited(address: SocketAddress, environ: Mapping[str, str]) -> socket.socket:
+    """The socket that whoever started us bound and called by this name."""
+    meant = environ.get("LISTEN_PID") == str(os.getpid())  # else they were our parent's
+    count = environ.get("LISTEN_FDS", "") if meant else ""
+    names = environ.get("LISTEN_FDNAMES", "").split(":") if count.isdecimal() else []
+    found = [at for at, name in enumerate(names[: int(count or 0)]) if name == address.fd]
+    if len(found) != 1:
+        others = ", ".join(sorted(set(filter(None, names)))) or "none"
+        why = "several have" if found else "no socket that this process was started with has"
+        raise ListenError(
+            f"cannot listen on {address}: {why} that name (inherited: {others}); "
+            f"set FileDescriptorName={address.fd} in one systemd socket unit"
+        )
+    try:
+        return _checked(FIRST_INHERITED + found[0])
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ListenError(f"cannot listen on {address}: {why.lower()}") from None
+
+
+def _checked(descriptor: int) -> socket.socket:
+    found = socket.socket(fileno=descriptor)
+    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if found.type != socket.SOCK_STREAM or not listens:
+        found.detach()  # it is not ours to close
+        raise ValueError("the inherited socket is not a stream socket that listens")
+    found.set_inheritable(False)
+    found.setblocking(False)
     return found
 
 

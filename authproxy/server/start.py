@@ -2,25 +2,28 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from authproxy.config.load import Loaded
-from authproxy.model.errors import ConfigError
-from authproxy.runtime import compile_runtime
-from authproxy.server.notify import notify
-from authproxy.server.reload import Watch, examine, prepare
+from authproxy.model.errors import ConfigError, Problem
+from authproxy.runtime import Runtime, compile_runtime
+from authproxy.server.notify import Systemd
+from authproxy.server.reload import Prepared, Watch, prepare
 from authproxy.server.sockets import bound_address, listen
-from authproxy.server.supervisor import Supervisor
+from authproxy.server.supervisor import Report, Supervisor
 from authproxy.server.tls import listener_context
 from authproxy.server.worker import Listening, Worker, run_worker
 from authproxy.telemetry.metrics import Metrics, Pages
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds that a worker has after its drain to end
 
 
 def say(line: str) -> None:
@@ -36,7 +39,8 @@ def start(loaded: Loaded, workers: int | None) -> int:
         ConfigError: something that the configuration names cannot be used.
         ListenError: an address cannot be listened on.
     """
-    config = loaded.usable()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it can be answered
+    config, watch = loaded.usable(), Watch(loaded)
     wanted = workers or config.workers
     count = (os.cpu_count() or 1) if wanted == "auto" else int(wanted)
     if count > 1 and config.state.url == "memory:":
@@ -45,23 +49,17 @@ def start(loaded: Loaded, workers: int | None) -> int:
         where = loaded.source.problem(("state", "url"), "memory-of-one-worker", text, remedy)
         raise ConfigError([where])
     # Whatever is wrong with what the configuration names shows before anything is bound.
-    compile_runtime(loaded, os.environ).access_log.close()
-    listening, admin = _bind(loaded)
+    runtime = compile_runtime(loaded, os.environ)
+    try:
+        listening, admin = _bind(loaded)
+    except Exception:
+        runtime.access_log.close()
+        raise
     for problem in loaded.problems:
         say(str(problem))  # warnings: errors would have ended it
-    pages = Pages(count + 1)
-
-    def announce() -> None:
-        addresses = ",".join(bound_address(one.sock) for one in listening)
-        say(f"authproxy ready pid={os.getpid()} listen={addresses}")
-        notify("READY=1")
-
-    serve = partial(_serve, loaded, listening, admin, pages)
+    service = _Service(loaded, runtime, listening, admin, Pages(count + 1), watch)
     try:
-        if count == 1:
-            serve(0, announce, watched=True)
-            return 0
-        return _supervise(loaded, count, serve, announce, pages)
+        return service.alone() if count == 1 else service.supervised(count)
     finally:
         for listener in config.listeners:
             if listener.address.path:
@@ -81,48 +79,94 @@ def _bind(loaded: Loaded) -> tuple[list[Listening], socket.socket | None]:
     return listening, listen(config.admin.address) if config.admin else None
 
 
-def _serve(
-    loaded: Loaded,
-    listening: list[Listening],
-    admin: socket.socket | None,
-    pages: Pages,
-    number: int,
-    announce: Callable[[], None],
-    *,
-    watched: bool = False,
-) -> None:
-    """Be a worker. What it serves with is compiled here: nothing of it is shared with a parent."""
-    runtime = compile_runtime(loaded, os.environ)
-    reloads = partial(prepare, loaded.file, os.environ)
-    watch = Watch(loaded) if watched else None
-    make = partial(
-        Worker, runtime, listening, admin, reloads=reloads, pages=pages, number=number, watch=watch
-    )
-    run_worker(make, announce)
+@dataclass(slots=True)
+class _Service:
+    """All that workers are started with: bound, compiled, and nothing of it open that a fork would share in harm.
 
+    A worker that is started again begins with what was last taken over, whatever is wrong in the files by then.
+    """
 
-def _supervise(
-    loaded: Loaded,
-    count: int,
-    serve: Callable[..., None],
-    announce: Callable[[], None],
-    pages: Pages,
-) -> int:
-    metrics, watch, record = Metrics(pages, count), Watch(loaded), pages.reloads[count]
-    metrics.set("authproxy_config_reload_success", 1.0)
-    config = loaded.usable()
+    loaded: Loaded
+    runtime: Runtime
+    listening: list[Listening]
+    admin: socket.socket | None
+    pages: Pages
+    watch: Watch
 
-    def admit() -> bool:
+    def alone(self) -> int:
+        """Serve in this process; the exit status."""
+        self._serve(0, Systemd(os.environ), self.watch)
+        return 0
+
+    def supervised(self, count: int) -> int:
+        """Serve with several workers; the exit status."""
+        systemd, bounds = Systemd(os.environ), self.runtime.config.bounds
+        metrics, record = Metrics(self.pages, count), self.pages.reloads[count]
+        metrics.set("authproxy_config_reload_success", 1.0)
+
+        def admit() -> bool:
+            problems = self._problems()
+            record.note(time.time(), problems or (), success=problems is None)
+            metrics.set("authproxy_config_reload_success", float(problems is None))
+            return problems is None
+
+        return Supervisor(
+            count,
+            self._serve,
+            announce=lambda: self._announce(systemd),
+            admit=admit,
+            changed=self.watch.changed,
+            buried=self.pages.bury,
+            lifecycle=systemd,
+            patience=bounds.drain_delay + bounds.drain + PATIENCE,
+        ).run()
+
+    def _announce(self, systemd: Systemd) -> None:
+        addresses = ",".join(bound_address(one.sock) for one in self.listening)
+        say(f"authproxy ready pid={os.getpid()} listen={addresses}")
+        systemd.ready()
+
+    def _problems(self) -> Sequence[Problem] | None:
+        """Why the workers would not take over what is in the files now; if they would, later ones begin with it."""
+        self.runtime.access_log.rotate()  # its file may have been moved away, whatever becomes of the reload
         try:
-            watch.follow(examine(loaded.file, os.environ, config))
+            prepared = prepare(self.loaded.file, os.environ, self.runtime, self.watch)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
-            record.note(time.time(), error.problems, success=False)
-            metrics.set("authproxy_config_reload_success", 0.0)
-            return False
-        record.note(time.time(), success=True)
-        metrics.set("authproxy_config_reload_success", 1.0)
-        return True
+            return error.problems
+        except Exception:
+            log.exception("not reloaded")
+            return ()
+        self._take_over(prepared)
+        return None
 
-    return Supervisor(count, serve, announce=announce, admit=admit, changed=watch.changed).run()
+    def _take_over(self, prepared: Prepared) -> None:
+        if prepared.runtime.access_log is not self.runtime.access_log:
+            self.runtime.access_log.close()
+        for index, certificates in prepared.certificates.items():
+            context = self.listening[index].tls
+            if context is not None:
+                certificates.answer(context)
+        self.loaded, self.runtime = prepared.loaded, prepared.runtime
+
+    def _serve(self, number: int, told: Systemd | Report, watch: Watch | None = None) -> None:
+        """Be a worker."""
+
+        def reloads(current: Runtime) -> Prepared:
+            return prepare(self.loaded.file, os.environ, current, watch)
+
+        def make() -> Worker:
+            return Worker(
+                self.runtime,
+                self.listening,
+                self.admin,
+                reloads=reloads,
+                pages=self.pages,
+                number=number,
+                watch=watch,
+                lifecycle=told,
+                main=isinstance(told, Systemd),
+            )
+
+        run_worker(make, told.ready if isinstance(told, Report) else lambda: self._announce(told))

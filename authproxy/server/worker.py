@@ -19,9 +19,12 @@ from aiohttp import web
 
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
+from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
+from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.state.store import StateUnavailable
+from authproxy.telemetry.access_log import AccessLog
 from authproxy.telemetry.metrics import Metrics, Pages, exposition
 from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
@@ -35,8 +38,9 @@ from authproxy.web.tunnel import GOING_AWAY
 log = logging.getLogger(__name__)
 
 TICK = 0.2
-LOOK_AT_FILES = 1.0
+LOOK_AT_FILES = 0.5
 SWEEP_KEYS = 200
+RETIRED_MOST = 8
 CLOSE_PATIENCE = 0.5  # seconds for what is written to leave
 
 
@@ -52,7 +56,8 @@ class Listening:
 class Worker:
     """Serves the listeners with a runtime, until another one replaces it.
 
-    `reloads` makes the next runtime from the current one; `metrics` is this worker's slot of what all count.
+    `reloads` makes the next runtime from the current one, `pages` holds what all workers count, `number` is our slot
+    there; `lifecycle` is told how we are. A worker that is not `main` has a supervisor, whose signals it takes.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class Worker:
         pages: Pages,
         number: int = 0,
         watch: Watch | None = None,
+        lifecycle: Lifecycle | None = None,
+        main: bool = True,
     ) -> None:
         self._runtime = runtime
         self._reloads = reloads
@@ -75,7 +82,11 @@ class Worker:
         self._last_reload.clear()
         self._place = Place(number, os.getpid(), time.time(), pages.workers)
         self._watch = watch
+        self._lifecycle = lifecycle
+        self._main = main
         self._reloading = asyncio.Lock()
+        self._asked = False  # for a reload that has not begun
+        self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
         self._cached = (0, 0)
         self._next_look = 0.0
@@ -90,15 +101,13 @@ class Worker:
     async def run(self, announce: Callable[[], None]) -> None:
         """Serve; `announce` is called once requests are taken. Ends after a signal and the drain that follows."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._open_store()
         self._runtime.open_pools()
         admin = await self._start_admin()
         await self._start_listeners()
         self._measure()
-        self._note_reload(True)
+        self._metrics.set("authproxy_config_reload_success", 1.0)
+        self._take_signals(loop)
         ticker = loop.create_task(self._tick())
         self._unready = None
         announce()
@@ -116,6 +125,27 @@ class Worker:
             # Routes without limits of their own go on; the others answer 503 until the store is back.
             log.warning("the state store cannot be opened: %s", error)
 
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._main:
+            loop.add_signal_handler(signal.SIGTERM, self.stop)
+            loop.add_signal_handler(signal.SIGINT, self.stop)
+        else:
+            loop.add_signal_handler(DRAIN, self._stopping.set)
+            loop.add_signal_handler(AT_ONCE, self._end_at_once)
+            loop.add_signal_handler(ROTATE, self._rotate)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        # Whoever started us may hold them back until now, so that none is lost. A worker's SIGINT stays so: from a
+        # terminal it goes to all of us, and the supervisor's word is what counts.
+        last = signal.SIGINT if self._main else ROTATE
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP, last})
+
+    def _rotate(self) -> None:
+        self._runtime.access_log.rotate()  # its file may have been moved away
+
+    def _end_at_once(self) -> None:
+        self._at_once.set()
+        self._stopping.set()
+
     def stop(self) -> None:
         """Drain and end; asked again, end at once. What SIGTERM and SIGINT do."""
         if self._stopping.is_set():
@@ -124,46 +154,51 @@ class Worker:
 
     def reload(self) -> None:
         """Read everything again and serve with it, or say why not and go on as before. What SIGHUP does."""
+        if self._asked:
+            return  # one that has not begun will read what is there now
+        self._asked = True
         task = asyncio.get_running_loop().create_task(self._reload())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> None:
-        loop = asyncio.get_running_loop()
         async with self._reloading:
-            try:
-                # In a thread: reading thousands of routes must not keep requests waiting.
-                prepared = await loop.run_in_executor(None, self._reloads, self._runtime)
-            except ConfigError as error:
-                for problem in error.problems:
-                    log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
-                self._last_reload.note(time.time(), error.problems, success=False)
-                self._note_reload(False)
-                return
-            except Exception:
-                log.exception("not reloaded")
-                self._last_reload.note(time.time(), success=False)
-                self._note_reload(False)
-                return
-            await self._take_over(prepared)
-            self._last_reload.note(time.time(), success=True)
-            self._note_reload(True)
-            log.info("reloaded %s", prepared.loaded.file)
-
-    def _note_reload(self, success: bool) -> None:
-        if self._watch is not None:  # with several workers it is the supervisor that says
+            self._asked = False
+            if self._lifecycle is not None:
+                self._lifecycle.reloading()
+            success = await self._load_anew()
+            if not success:
+                self._rotate()
             self._metrics.set("authproxy_config_reload_success", float(success))
+            if self._lifecycle is not None:
+                self._lifecycle.reloaded()
+
+    async def _load_anew(self) -> bool:
+        loop = asyncio.get_running_loop()
+        try:
+            # In a thread: reading thousands of routes must not keep requests waiting.
+            prepared = await loop.run_in_executor(None, self._reloads, self._runtime)
+            await self._take_over(prepared)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
+            self._last_reload.note(time.time(), error.problems, success=False)
+            return False
+        except Exception:
+            log.exception("not reloaded")
+            self._last_reload.note(time.time(), success=False)
+            return False
+        self._last_reload.note(time.time(), success=True)
+        log.info("reloaded %s", prepared.loaded.file)
+        return True
 
     async def _take_over(self, prepared: Prepared) -> None:
         previous, runtime = self._runtime, prepared.runtime
         unneeded = runtime.open_pools(previous)
         if previous.access_log is runtime.access_log:
-            runtime.access_log.reopen()  # its file may have been moved away
+            runtime.access_log.rotate()
         else:
-            # Requests under way still write to the old one.
-            asyncio.get_running_loop().call_later(
-                runtime.config.bounds.drain, previous.access_log.close
-            )
+            self._retire(previous.access_log)
         self._runtime = runtime
         for index, server in enumerate(self._servers):
             server.apply(runtime, runtime.config.bounds)
@@ -172,8 +207,12 @@ class Worker:
                 prepared.certificates[index].answer(context)
         for pool in unneeded:
             await pool.close()
-        if self._watch is not None:
-            self._watch.follow(prepared.loaded)
+
+    def _retire(self, access_log: AccessLog) -> None:
+        """Requests under way still write to it; only so many are kept open."""
+        self._retired.append(access_log)
+        if len(self._retired) > RETIRED_MOST:
+            self._retired.pop(0).close()
 
     async def _start_admin(self) -> web.AppRunner | None:
         if self._admin is None:
@@ -231,8 +270,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK)
+            if self._lifecycle is not None:
+                self._lifecycle.alive()
             try:
-                self._runtime.access_log.flush()
+                for access_log in (self._runtime.access_log, *self._retired):
+                    access_log.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
                     for stream in tuple(server.streams):
@@ -258,15 +300,18 @@ class Worker:
         self._rates.sample(time.monotonic())
 
     def _look_at_files(self, now: float) -> None:
-        if self._watch is not None and now >= self._next_look:
-            self._next_look = now + LOOK_AT_FILES
-            if self._watch.changed():
-                self.reload()
+        if self._watch is None or now < self._next_look or self._asked or self._reloading.locked():
+            return
+        self._next_look = now + LOOK_AT_FILES
+        if self._watch.changed():
+            self.reload()
 
     async def _drain(self) -> None:
         """Stop taking connections, let what is under way finish for `bounds.drain`, then end it."""
         bounds = self._runtime.config.bounds
         self._unready = "draining"
+        if self._lifecycle is not None:
+            self._lifecycle.stopping()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(bounds.drain_delay):
                 await self._at_once.wait()
@@ -279,7 +324,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         end = loop.time() + bounds.drain
         while loop.time() < end and not self._at_once.is_set():
-            if not sum(server.close_idle() for server in self._servers):
+            if not sum(server.close_idle(loop.time()) for server in self._servers):
                 break
             await asyncio.sleep(0.05)
 
@@ -291,7 +336,8 @@ class Worker:
             await pool.close()
         if admin is not None:
             await admin.cleanup()
-        self._runtime.access_log.close()
+        for access_log in (self._runtime.access_log, *self._retired):
+            access_log.close()
         self._runtime.store.close()
 
     async def _end_connections(self) -> None:

@@ -7,6 +7,7 @@ never go back. A series is named once, when it is first counted; labels never ho
 import json
 import mmap
 import struct
+import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
@@ -15,16 +16,19 @@ from typing import Protocol
 
 from authproxy.telemetry.reload_record import ReloadRecord
 
-CELLS = 16384
+CELLS = 1 << 18  # 16 for each of 10,000 routes; memory is taken when it is first written to
 OVERFLOW = CELLS - 1  # takes what finds no cell
 CONNECTIONS = (
     CELLS - 2
 )  # a worker's open connections: asked for at every new one, so it has a place of its own
-NAME_BYTES = 2 << 20
+NAME_BYTES = 8 << 20
 SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
+WORST = "authproxy_config_reload_success"  # of this the least of all slots is shown: one that failed must be seen
+_BOUNDS = tuple(("le", bound) for bound in HISTOGRAM[:-1])
 _HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
-_NAME = struct.Struct("=I")
+_NAME = struct.Struct("=II")  # bytes of the name, cells that it names
 
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
@@ -77,10 +81,22 @@ class Pages:
     def total(self) -> dict[Series, float]:
         """Every series, summed over the slots."""
         sums: dict[Series, float] = defaultdict(float)
+        worst: list[float] = []
         for slot in self.each:
             for series, value in slot.read():
-                sums[series] += value
-        return dict(sums)
+                if series[0] == WORST:
+                    worst.append(value)
+                else:
+                    sums[series] += value
+        return dict(sums) | ({(WORST, ()): min(worst)} if worst else {})
+
+    def bury(self, index: int) -> None:
+        """What a worker held has ended with it; what it counted stays."""
+        slot = self.each[index]
+        slot.cells[CONNECTIONS] = 0.0
+        for at, (name, _) in enumerate(slot.series()):
+            if name == "authproxy_connections":
+                slot.cells[at] = 0.0
 
 
 class Slot:
@@ -99,7 +115,17 @@ class Slot:
         """The index in `cells` of a series. Where no cell is left, the last one takes what is too much, unnamed."""
         series = (name, tuple(sorted(labels.items())))
         found = self._known.get(series)
-        return self._add(series) if found is None else found
+        return self._add(series, 1) if found is None else found
+
+    def histogram(self, name: str, **labels: str) -> range:
+        """The indices of a histogram's cells, as `HISTOGRAM` has them; they have one name together."""
+        first = (f"{name}_bucket", (*labels.items(), ("le", HISTOGRAM[0])))
+        found = self._known.get(first)
+        if found is None:
+            found = self._add((name, tuple(labels.items())), len(HISTOGRAM))
+        if found == OVERFLOW:
+            return range(OVERFLOW, OVERFLOW + 1)
+        return range(found, found + len(HISTOGRAM))
 
     def read(self) -> Iterator[tuple[Series, float]]:
         """Every series with its value."""
@@ -109,26 +135,35 @@ class Slot:
     def series(self) -> Sequence[Series]:
         """The names of the cells in use, in their order; each is read from the memory once, for they only grow."""
         used, _ = _HEADER.unpack_from(self._memory)
-        for _ in range(len(self._series), used):
-            (length,) = _NAME.unpack_from(self._memory, self._series_end)
-            start = self._series_end + 4
-            name, labels = json.loads(bytes(self._memory[start : start + length]))
-            self._series.append((name, tuple((key, value) for key, value in labels)))
+        while len(self._series) < used:
+            length, width = _NAME.unpack_from(self._memory, self._series_end)
+            start = self._series_end + _NAME.size
+            name, pairs = json.loads(bytes(self._memory[start : start + length]))
+            labels = tuple((key, value) for key, value in pairs)
+            self._series += [(name, labels)] if width == 1 else _members_of(name, labels)
             self._series_end = start + length
         return self._series
 
-    def _add(self, series: Series) -> int:
+    def _add(self, series: Series, width: int) -> int:
         used, size = _HEADER.unpack_from(self._memory)
         name = json.dumps(series).encode()
-        start = 16 + CELLS * 8 + size
-        if used >= CONNECTIONS or size + len(name) + 4 > NAME_BYTES:
+        start, room = 16 + CELLS * 8 + size, _NAME.size + len(name)
+        if used + width > CONNECTIONS or size + room > NAME_BYTES:
             return OVERFLOW
-        _NAME.pack_into(self._memory, start, len(name))
-        self._memory[start + 4 : start + 4 + len(name)] = name
+        _NAME.pack_into(self._memory, start, len(name), width)
+        self._memory[start + _NAME.size : start + room] = name
         # The count last: who reads meanwhile sees the series whole or not at all.
-        _HEADER.pack_into(self._memory, 0, used + 1, size + 4 + len(name))
-        self._known[series] = used
+        _HEADER.pack_into(self._memory, 0, used + width, size + room)
+        for at, added in enumerate(self.series()[used:], used):
+            self._known[added] = at
         return int(used)
+
+
+def _members_of(name: str, labels: Labels) -> list[Series]:
+    """The series of a histogram, one for each of its cells."""
+    bucket = sys.intern(f"{name}_bucket")  # with thousands of routes, what can be one object is one
+    buckets = [(bucket, (*labels, bound)) for bound in _BOUNDS]
+    return [*buckets, (sys.intern(f"{name}_sum"), labels)]
 
 
 class Metrics:
@@ -145,8 +180,8 @@ class Metrics:
         self._requests: dict[tuple[str, int], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._shadows: dict[tuple[str, str], int] = {}
-        self._seconds: dict[str, list[int]] = {}
-        self._upstreams: dict[str, list[int]] = {}
+        self._seconds: dict[str, Sequence[int]] = {}
+        self._upstreams: dict[str, Sequence[int]] = {}
 
     def count(self, exchange: Observed, seconds: float) -> None:
         """Note a request that has ended."""
@@ -178,9 +213,10 @@ class Metrics:
                 self._shadows, "authproxy_shadow_refusals_total", name, exchange.shadow
             )
 
-    def connections_elsewhere(self) -> int:
-        """How many connections the other workers have."""
-        return self._pages.connections() - int(self._cells[CONNECTIONS])
+    def connections_elsewhere(self, here: int) -> int:
+        """How many connections the other workers have; they learn that this one has `here`."""
+        self._cells[CONNECTIONS] = here
+        return self._pages.connections() - here
 
     def set_connections(self, by_listener: dict[str, int]) -> None:
         """Note how many connections this worker has."""
@@ -197,13 +233,12 @@ class Metrics:
         self._cells[self._slot.cell(name, **labels)] += value
 
     def _histogram(
-        self, kept: dict[str, list[int]], name: str, label: str, value: str
-    ) -> list[int]:
-        bounds = (*map(str, BUCKETS), "+Inf")
-        cells = [
-            self._slot.cell(f"{name}_bucket", **{label: value, "le": bound}) for bound in bounds
-        ]
-        kept[value] = found = [*cells, self._slot.cell(f"{name}_sum", **{label: value})]
+        self, kept: dict[str, Sequence[int]], name: str, label: str, value: str
+    ) -> Sequence[int]:
+        found: Sequence[int] = self._slot.histogram(name, **{label: value})
+        if len(found) == 1:
+            found = [OVERFLOW] * len(HISTOGRAM)
+        kept[value] = found
         return found
 
     def _count_code(
@@ -257,7 +292,7 @@ def _cumulated(name: str, totals: dict[Series, float]) -> Iterator[tuple[str, La
             groups[rest][dict(labels)["le"]] = value
     for labels, buckets in sorted(groups.items()):
         running = 0.0
-        for bound in (*map(str, BUCKETS), "+Inf"):
+        for bound in HISTOGRAM[:-1]:
             running += buckets.get(bound, 0.0)
             yield f"{name}_bucket", (*labels, ("le", bound)), running
         yield f"{name}_sum", labels, totals.get((f"{name}_sum", labels), 0.0)

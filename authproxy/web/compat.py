@@ -32,6 +32,7 @@ UNBOUNDED = 1 << 30
 LINGER = 2.0
 READ_BUFFER = 64 << 10
 NEVER = 1e9
+FRESH = 1.0  # seconds for a first request, also when we are about to end: the client does not know yet
 
 
 class Tally(Protocol):
@@ -40,8 +41,8 @@ class Tally(Protocol):
     def count(self, exchange: Exchange, seconds: float) -> None:
         """Note a request that has ended."""
 
-    def connections_elsewhere(self) -> int:
-        """How many connections the other workers have."""
+    def connections_elsewhere(self, here: int) -> int:
+        """How many connections the other workers have; they learn that this one has `here`."""
 
 
 class Request(web.BaseRequest):
@@ -93,6 +94,7 @@ class Server(web.Server):
         self.runtime = runtime
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
+        self.accepted = -NEVER  # when the last connection was, on the loop's clock
         self.tunnels: set[Any] = set()
         self.streams: set[Any] = set()
         self.tally = tally
@@ -120,6 +122,7 @@ class Server(web.Server):
 
     def __call__(self) -> "ClientConnection":
         """A new connection; unlike aiohttp's own, an option it does not know is an error."""
+        self.accepted = self._loop.time()
         return ClientConnection(self, loop=self._loop, **self._options)
 
     @property
@@ -132,9 +135,9 @@ class Server(web.Server):
         """Are there more connections than there may be, those of other listeners and workers with them?"""
         if not self.bounds.connections:
             return False
-        others = sum(server.count for server in self._siblings if server is not self)
-        elsewhere = self.tally.connections_elsewhere() if self.tally is not None else 0
-        return self.bounds.connections < self.count + others + elsewhere
+        here = self.count + sum(s.count for s in self._siblings if s is not self)
+        elsewhere = self.tally.connections_elsewhere(here) if self.tally is not None else 0
+        return self.bounds.connections < here + elsewhere
 
     def sweep(self, now: float) -> None:
         """Look at every connection's clocks; `now` is the loop's time. Called several times a second."""
@@ -152,11 +155,12 @@ class Server(web.Server):
         for transport in list(self._connections.values()):
             transport.abort()
 
-    def close_idle(self) -> int:
-        """Close what waits for a next request; how many connections are still at work."""
-        busy = 0
+    def close_idle(self, now: float) -> int:
+        """Close what waits for a next request; how many connections are at work, or still to make their first request."""
+        # A TLS handshake that is under way is none of `connections` yet.
+        busy = int(self.tls and now - self.accepted < FRESH)
         for connection in self.connections:
-            if isinstance(connection, ClientConnection) and connection.idle:
+            if isinstance(connection, ClientConnection) and connection.idle_at(now):
                 connection.force_close()
             else:
                 busy += 1
@@ -195,10 +199,10 @@ class ClientConnection(RequestHandler):
             self._peer = address, str(address)
         return self._peer
 
-    @property
-    def idle(self) -> bool:
-        """Is no request under way, not even a part of one?"""
-        return self._waiting and not self._head_since
+    def idle_at(self, now: float) -> bool:
+        """Is no request under way, not even a part of one, nor a first one to be expected?"""
+        fresh = not self._request_count and now - self._idle_since < FRESH
+        return self._waiting and not self._head_since and not fresh
 
     @property
     def _waiting(self) -> bool:
@@ -314,8 +318,8 @@ class ClientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._server.draining or self._server.full:
-            self._refuse(Refusal("draining" if self._server.draining else "overloaded", close=True))
+        if self._server.full:
+            self._refuse(Refusal("overloaded", close=True))
 
     def data_received(self, data: bytes) -> None:
         """Parse; note when a head begins and how much of it there is while it is unfinished."""

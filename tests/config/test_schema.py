@@ -165,7 +165,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"listeners": [LISTENERS[0] | {"redirect_to_https": 443}]},
         {"listeners": [LISTENERS[0] | {"proxy_protocol": ["10.0.0.0/8"]}]},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
-        {"listeners": [{"address": "fd:web"}]},
         {"logging": {"decisions": {"path": "x"}}},
         {"identity": {"assertion": {"enabled": True, "issuer": "https://i.test", "key": {"file": "k"}, "ttl": "60s"}}},
         {"authenticators": {"staff": {"type": "password", "users": {"file": "u"}}}},

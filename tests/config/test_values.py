@@ -100,6 +100,7 @@ def test_anything_else_is_no_size(value: Any) -> None:
         ("[::]:8443", SocketAddress("::", 8443)),
         ("localhost:0", SocketAddress("localhost", 0)),
         ("unix:/run/a.sock", SocketAddress(path="/run/a.sock")),
+        ("fd:authproxy.socket", SocketAddress(fd="authproxy.socket")),
     ],
 )
 def test_an_address_is_host_and_port_or_a_socket(text: str, address: SocketAddress) -> None:
@@ -108,15 +109,10 @@ def test_an_address_is_host_and_port_or_a_socket(text: str, address: SocketAddre
     assert str(address) == text
 
 
-@pytest.mark.parametrize("value", ["", ":80", "80", "a", "a:", "a:65536", "a:x", "::1:80", "[::1]", "[zz]:80", "[1.2.3.4]:80", "a b:80", "http://a:80", "unix:a", "unix:", "unix:/" + "a" * 107, "a:" + "1" * 5000, "[[::]]:1", "a:8٣"])  # fmt: skip
+@pytest.mark.parametrize("value", ["", ":80", "80", "a", "a:", "a:65536", "a:x", "::1:80", "[::1]", "[zz]:80", "[1.2.3.4]:80", "a b:80", "http://a:80", "unix:a", "unix:", "unix:/" + "a" * 107, "a:" + "1" * 5000, "[[::]]:1", "a:8٣", "fd:", "fd:a:b", "fd:a b", "fd:é"])  # fmt: skip
 def test_anything_else_is_no_address(value: str) -> None:
     """IPv6 is in brackets, a socket's path absolute and short enough for the kernel."""
     assert code(parse_socket_address, value) == "bad-address"
-
-
-def test_inherited_sockets_are_not_part_of_this_version() -> None:
-    """Asking for one says so."""
-    assert code(parse_socket_address, "fd:web") == "not-available"
 
 
 @pytest.mark.parametrize(

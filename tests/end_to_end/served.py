@@ -99,14 +99,23 @@ def run(
 class Served:
     """The running server. `ports` are those of its TCP listeners, in the configuration's order."""
 
-    def __init__(self, config: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *arguments: str,
+        program: Sequence[str] = PROGRAM,
+        inherited: Sequence[int] = (),
+        name: str = "serve",
+        **env: str,
+    ) -> None:
         self.folder = config.parent
-        self._out = self.folder / "serve.out"
-        self._err = self.folder / "serve.err"
+        self._out = self.folder / f"{name}.out"
+        self._err = self.folder / f"{name}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*PROGRAM, "serve", "--config", str(config), *arguments],
-                cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                [*program, "serve", "--config", str(config), *arguments],
+                cwd=self.folder, env=environment(**env), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                pass_fds=inherited,
             )  # fmt: skip
         ready = wait_until(lambda: READY.search(self.errors()) or self.process.poll(), START_MOST)
         if not isinstance(ready, re.Match):

@@ -1,0 +1,203 @@
+"""What a reload reads, refuses and takes over; and which changes of files are news."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authproxy.config.load import Loaded, load
+from authproxy.model.errors import ConfigError
+from authproxy.runtime import Runtime, compile_runtime
+from authproxy.server.reload import Prepared, Watch, prepare
+from tests.playbook import GUARDED, OPEN, configuration, write_files
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    """A configuration with one policy file and one key file."""
+    quiet = {"access": {"format": "none"}}
+    return write_files(tmp_path, configuration("http://127.0.0.1:1", logging=quiet), [OPEN, GUARDED])  # fmt: skip
+
+
+def rewrite(loaded: Loaded, **changes: Any) -> None:
+    """The configuration, changed."""
+    config = json.loads(loaded.file.read_text())
+    loaded.file.write_text(json.dumps({**config, **changes}))
+
+
+def news(watch: Watch) -> list[bool]:
+    """Three looks."""
+    return [watch.changed() for _ in range(3)]
+
+
+QUIET, NEWS = [False] * 3, [False, True, False]
+
+
+def in_place(folder: Path) -> None:
+    """As an editor or `cp` does it."""
+    (folder / "policies" / "routes.yaml").write_text("routes: []\n")
+
+
+def renamed(folder: Path) -> None:
+    """As most editors and all careful programs do it."""
+    (folder / "tmp").write_text((folder / "jwks.json").read_text())
+    (folder / "tmp").rename(folder / "jwks.json")
+
+
+def added(folder: Path) -> None:
+    """A policy file more."""
+    (folder / "policies" / "more.yaml").write_text("routes: []\n")
+
+
+def removed(folder: Path) -> None:
+    """A policy file less."""
+    (folder / "policies" / "routes.yaml").unlink()
+
+
+def moved_directory(folder: Path) -> None:
+    """Another directory of the same name."""
+    (folder / "policies").rename(folder / "old")
+    (folder / "policies").mkdir()
+
+
+def mode(folder: Path) -> None:
+    """What could not be read may be readable now."""
+    (folder / "jwks.json").chmod(0o600)
+
+
+@pytest.mark.parametrize("change", [in_place, renamed, added, removed, moved_directory, mode])
+def test_a_change_is_news_once_it_rests(loaded: Loaded, change: Callable[[Path], None]) -> None:
+    """Nothing is news before a change, and each change is told of once, at the second look that sees the same."""
+    watch = Watch(loaded)
+    assert news(watch) == QUIET
+    change(loaded.folder)
+    assert news(watch) == NEWS
+    assert news(watch) == QUIET
+
+
+def test_a_file_that_is_being_written_is_waited_for(loaded: Loaded) -> None:
+    """While it grows it is no news."""
+    watch, path = Watch(loaded), loaded.folder / "policies" / "more.yaml"
+    for size in range(5):
+        path.write_text("#" * (size + 1))
+        assert watch.changed() is False
+    assert watch.changed() is True
+
+
+def test_the_swap_of_a_symlink_is_news(loaded: Loaded) -> None:
+    """As Kubernetes does it: names stay, what they lead to is another."""
+    policies = loaded.folder / "policies"
+    for version in ("..1", "..2"):
+        (policies / version).mkdir()
+        (policies / version / "routes.yaml").write_text("routes: []\n")
+    (policies / "..data").symlink_to("..1")
+    (policies / "routes.yaml").unlink()
+    (policies / "routes.yaml").symlink_to("..data/routes.yaml")
+    watch = Watch(loaded)
+    assert news(watch) == QUIET
+    (policies / "new").symlink_to("..2")
+    (policies / "new").rename(policies / "..data")
+    assert news(watch) == NEWS
+
+
+@pytest.mark.parametrize("name", [".routes.yaml.swp", "README", "routes.yaml~", "4913"])
+def test_what_is_no_policy_file_is_no_news(loaded: Loaded, name: str) -> None:
+    """What editors leave in the directory starts no reload."""
+    watch = Watch(loaded)
+    (loaded.folder / "policies" / name).write_text("x")
+    assert news(watch) == QUIET
+
+
+def test_what_changes_while_it_is_read_is_news(loaded: Loaded) -> None:
+    """Between the beginning of the reading and its end a change may have been seen or not: so it is read again."""
+    watch = Watch(loaded)
+    watch.begin()
+    in_place(loaded.folder)
+    watch.follow(loaded)
+    assert news(watch) == NEWS
+
+
+def test_what_was_refused_is_watched(loaded: Loaded) -> None:
+    """A file that only the refused configuration names is watched too: it may be where the mistake is mended."""
+    watch, runtime = Watch(loaded), compile_runtime(loaded, {})
+    config = json.loads(loaded.file.read_text())
+    config["authenticators"]["tokens"]["keys"] = {"file": "other.json"}
+    rewrite(loaded, authenticators=config["authenticators"])
+    with pytest.raises(ConfigError):
+        prepare(loaded.file, {}, runtime, watch)
+    assert news(watch) == QUIET
+    (loaded.folder / "other.json").write_text((loaded.folder / "jwks.json").read_text())
+    assert news(watch) == NEWS
+    assert prepare(loaded.file, {}, runtime, watch).loaded.file == loaded.file
+
+
+def prepared(loaded: Loaded) -> tuple[Runtime, Prepared]:
+    """A runtime, and what a reload makes of it."""
+    runtime = compile_runtime(loaded, {})
+    return runtime, prepare(loaded.file, {}, runtime)
+
+
+def test_what_is_equal_is_taken_over(loaded: Loaded) -> None:
+    """State, verified identities and the log are the same objects; policies are new ones."""
+    before, after = prepared(loaded)
+    assert after.runtime.store is before.store
+    assert after.runtime.limiter is before.limiter
+    assert after.runtime.cache is before.cache
+    assert after.runtime.access_log is before.access_log
+    assert after.runtime.table is not before.table
+
+
+def test_another_log_is_another_log(loaded: Loaded) -> None:
+    """Where its section has changed it is opened anew, and the old one left to requests under way."""
+    before = compile_runtime(loaded, {})
+    rewrite(loaded, logging={"access": {"path": "other.log"}})
+    after = prepare(loaded.file, {}, before)
+    assert after.runtime.access_log is not before.access_log
+    assert (loaded.folder / "other.log").exists()
+    after.runtime.access_log.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("listeners", [{"address": "127.0.0.1:9999"}]),
+        ("admin", {"address": "127.0.0.1:9998"}),
+        ("workers", 3),
+        ("state", {"url": "lmdb:elsewhere"}),
+    ],
+)
+def test_what_cannot_change_while_serving_is_named(loaded: Loaded, name: str, value: Any) -> None:
+    """The problem has the key's place and says what to do."""
+    runtime = compile_runtime(loaded, {})
+    rewrite(loaded, **{"state": {"url": "lmdb:s"}, name: value} if name == "workers" else {name: value})  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        prepare(loaded.file, {}, runtime)
+    problem = next(p for p in caught.value.problems if f"`{name}`" in p.text)
+    assert (problem.code, problem.file.endswith("authproxy.yaml")) == ("needs-restart", True)
+    assert problem.column > 1
+    assert "restart" in problem.remedy
+
+
+def test_a_section_that_is_gone_is_a_change_too(loaded: Loaded) -> None:
+    """Where the key is no longer there the problem still has a place."""
+    runtime = compile_runtime(loaded, {})
+    config = json.loads(loaded.file.read_text())
+    del config["admin"]
+    loaded.file.write_text(json.dumps(config))
+    with pytest.raises(ConfigError) as caught:
+        prepare(loaded.file, {}, runtime)
+    assert [p.code for p in caught.value.problems] == ["needs-restart"]
+    assert caught.value.problems[0].line == 1
+
+
+def test_the_watch_of_a_broken_file_sees_it_mended(loaded: Loaded) -> None:
+    """A configuration that is no YAML at all is watched until it is."""
+    good, watch = loaded.file.read_text(), Watch(loaded)
+    loaded.file.write_text("{")
+    assert news(watch) == NEWS
+    watch.begin()
+    watch.follow(load(loaded.file))
+    loaded.file.write_text(good)
+    assert news(watch) == NEWS

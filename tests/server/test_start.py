@@ -1,0 +1,94 @@
+"""From a configuration to a service: what is wrong shows before anything is bound, and what later workers begin with."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authproxy.config.load import Loaded, load
+from authproxy.model.errors import ConfigError
+from authproxy.runtime import compile_runtime
+from authproxy.server.reload import Watch
+from authproxy.server.sockets import ListenError
+from authproxy.server.start import _bind, _Service, say, start
+from authproxy.telemetry.metrics import Pages
+from tests.playbook import GUARDED, OPEN, configuration, write_files
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """What `start` blocks is blocked for its own process only."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def written(folder: Path, **config: object) -> Loaded:
+    """A configuration in a folder."""
+    return write_files(folder, configuration("http://127.0.0.1:1", **config), [OPEN, GUARDED])
+
+
+def test_what_it_says_is_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """No time, no level, no name: greppable to the letter, and there at once."""
+    say("authproxy ready pid=1 listen=a")
+    assert capsys.readouterr() == ("", "authproxy ready pid=1 listen=a\n")
+
+
+def test_several_workers_cannot_share_a_memory(tmp_path: Path) -> None:
+    """`--workers` is held to what `workers` is held to: an error with its place, before anything is bound."""
+    with pytest.raises(ConfigError) as caught:
+        start(written(tmp_path), 2)
+    problem = caught.value.problems[0]
+    assert (problem.code, "--workers 1" in problem.remedy) == ("memory-of-one-worker", True)
+
+
+def test_keys_are_read_before_anything_is_bound(tmp_path: Path) -> None:
+    """A key file that is wrong is an error even where the address is taken as well."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        loaded = written(tmp_path, listeners=[{"address": address}])
+        good = (tmp_path / "jwks.json").read_text()
+        (tmp_path / "jwks.json").write_text("{}")
+        with pytest.raises(ConfigError):
+            start(loaded, None)
+        (tmp_path / "jwks.json").write_text(good)
+        with pytest.raises(ListenError, match="in use"):
+            start(loaded, None)
+
+
+def test_sighup_waits_until_it_can_be_answered(tmp_path: Path) -> None:
+    """A SIGHUP that comes before there is a handler does not end the process."""
+    with pytest.raises(ConfigError):
+        start(written(tmp_path), 2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.SIGHUP in signal.sigpending()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_later_workers_begin_with_what_was_last_taken_over(tmp_path: Path) -> None:
+    """A good reload changes what a new worker is started with; a bad one does not, and is told with its problems."""
+    loaded = written(tmp_path)
+    listening, admin = _bind(loaded)
+    service = _Service(
+        loaded, compile_runtime(loaded, {}), listening, admin, Pages(2), Watch(loaded)
+    )
+    first = service.runtime
+    routes = tmp_path / "policies" / "routes.yaml"
+    routes.write_text("routes: [")
+    problems = service._problems()
+    assert problems
+    assert service.runtime is first
+    routes.write_text(json.dumps({"routes": [OPEN]}))
+    assert service._problems() is None
+    assert [route.name for route in service.runtime.table.routes] == ["open"]
+    assert service.runtime.store is first.store
+    assert load(loaded.file).policies.table.routes[0].name == service.loaded.policies.table.routes[0].name  # fmt: skip
+    for one in listening:
+        one.sock.close()
+    service.runtime.access_log.close()
