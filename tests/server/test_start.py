@@ -1,9 +1,9 @@
 """From a configuration to a service: what is wrong shows before anything is bound, and what later workers begin with."""
 
 import json
-import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +64,8 @@ def test_sighup_waits_until_it_can_be_answered(tmp_path: Path) -> None:
     """A SIGHUP that comes before there is a handler does not end the process."""
     with pytest.raises(ConfigError):
         start(written(tmp_path), 2)
-    os.kill(os.getpid(), signal.SIGHUP)
+    # To this thread alone: another test's threads have not blocked it, and it would end them all.
+    signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
     assert signal.SIGHUP in signal.sigpending()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
