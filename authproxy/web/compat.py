@@ -32,7 +32,9 @@ UNBOUNDED = 1 << 30
 LINGER = 2.0
 READ_BUFFER = 64 << 10
 NEVER = 1e9
-FRESH = 1.0  # seconds for a first request, also when we are about to end: the client does not know yet
+FRESH = (
+    1.0  # seconds for a first request, also when we are about to end: the client does not know yet
+)
 
 
 class Tally(Protocol):
