@@ -32,9 +32,7 @@ UNBOUNDED = 1 << 30
 LINGER = 2.0
 READ_BUFFER = 64 << 10
 NEVER = 1e9
-FRESH = (
-    1.0  # seconds for a first request, also when we are about to end: the client does not know yet
-)
+FRESH = 1.0  # seconds for a first request, also during a drain: the client does not know yet
 
 
 class Tally(Protocol):
@@ -294,9 +292,7 @@ class ClientConnection(RequestHandler):
             await self._linger(payload, keep=keep)
             keep = keep and payload.is_eof()
         if keep and self._paused:
-            await (
-                self.drained()
-            )  # or whoever pipelines and never reads fills our memory with answers
+            await self.drained()  # or whoever pipelines and never reads fills our memory
         return keep and not self._close and not self._force_close
 
     async def _linger(self, payload: StreamReader, *, keep: bool) -> None:
