@@ -19,7 +19,7 @@ from authproxy.upstream.pool import Pool
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
 REQUEST = b"GET / HTTP/1.1\r\nHost: backend.test\r\n\r\n"
-QUICK = Timeouts(connect=0.2, response=0.2, idle=0.2)
+QUICK = Timeouts(connect=1.0, response=1.0, idle=1.0)
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
