@@ -1,10 +1,10 @@
 """What the parser would not take, as a refusal: aiohttp's errors into our codes, and ours where it expects one of its own.
 
-Two of aiohttp's habits are relied upon here and held by contract tests: the arguments of LineTooLong, and the words of
-the error for too many fields.
+Three of aiohttp's habits are relied upon here and held by contract tests: the arguments of LineTooLong, and the words of
+the errors for too many fields and for a version that it does not know.
 """
 
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine, LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
 from authproxy.model.errors import Refusal
@@ -36,4 +36,6 @@ def refusal_of(error: BaseException, line_most: int) -> Refusal:
         )
     if isinstance(error, BadHttpMessage) and "Too many headers" in str(error):
         return Refusal("headers_too_large", "parser", close=True)
+    if isinstance(error, BadStatusLine) and "Invalid HTTP version:" in str(error):
+        return Refusal("version_not_supported", "parser", close=True)
     return Refusal("bad_request", "parser", close=True)

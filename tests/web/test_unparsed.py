@@ -43,6 +43,10 @@ async def error_for(data: bytes) -> BaseException:
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X" * (FIELD + 1), "headers_too_large"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * FIELDS + b"\r\n", "headers_too_large"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n", "bad_request"),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", "version_not_supported"),
+        (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", "version_not_supported"),
+        (b"GET / HTTX/1.1\r\nHost: a\r\n\r\n", "bad_request"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad_request"),
         (b"\x16\x03\x01\x00", "bad_request"),
     ],
 )
