@@ -25,6 +25,7 @@ def serve(
 
     from authproxy.server.sockets import ListenError
     from authproxy.server.start import start
+    from authproxy.server.tls import pass_over_bad_names
     from authproxy.web.compat import require_c_parser
 
     logging.basicConfig(
@@ -33,6 +34,7 @@ def serve(
         stream=sys.stderr,
     )
     loaded = load_config(config)
+    pass_over_bad_names()
     try:
         require_c_parser()
         status = start(loaded, workers)

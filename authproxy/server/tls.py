@@ -1,6 +1,7 @@
 """TLS on listeners: the two profiles, and certificates chosen by the name that the client asks for (SNI)."""
 
 import ssl
+import sys
 from pathlib import Path
 
 from cryptography import x509
@@ -78,6 +79,19 @@ class Certificates:
         lower = name.lower().removesuffix(".")
         wildcard = "*." + lower.partition(".")[2]
         return self._by_name.get(lower) or self._by_name.get(wildcard) or self.default
+
+
+def pass_over_bad_names() -> None:
+    """Say nothing of a ClientHello whose server name is no text: Python prints a traceback for each, and anyone may send
+    them. The handshake fails all the same.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(unraisable.exc_type, UnicodeError):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def listener_context(loaded: Loaded, index: int, tls: ListenerTLS) -> ssl.SSLContext:

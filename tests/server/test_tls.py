@@ -3,8 +3,10 @@
 import contextlib
 import datetime as dt
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -19,7 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from authproxy.model.errors import ConfigError
-from authproxy.server.tls import Certificates, context_for, listener_context, names_of
+from authproxy.server.tls import (
+    Certificates,
+    context_for,
+    listener_context,
+    names_of,
+    pass_over_bad_names,
+)
 from tests.playbook import OPEN, configuration, playbook, write_files
 
 Make = Callable[..., tuple[Path, Path]]
@@ -181,3 +189,13 @@ def test_what_cannot_be_used_is_a_problem_with_its_place(make: Make, tmp_path: P
     assert "is not the key of" in texts[1]
     assert all("cannot be used" in text for text in texts[2:])
     assert "s3cret" not in "".join(texts)
+
+
+def test_a_name_that_is_no_text_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone may send such a ClientHello; everything else that cannot be raised is still shown."""
+    shown: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: shown.append(found.exc_type))
+    pass_over_bad_names()
+    for error in (UnicodeDecodeError, UnicodeError, ValueError):
+        sys.unraisablehook(SimpleNamespace(exc_type=error))  # type: ignore[arg-type]
+    assert shown == [ValueError]
