@@ -4,6 +4,7 @@ A line never holds a token, a cookie, a query or an unescaped control byte. A di
 them; it never fails a request.
 """
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -12,9 +13,10 @@ import re
 import select
 import stat
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -24,6 +26,9 @@ from authproxy.model.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
+WAITING_MOST = 4 << 20  # bytes of lines that wait for the reader of a pipe
+LAST_PATIENCE = 1.0  # seconds that a slow reader is given at the end
+AGAIN = 0.01  # seconds between two tries while lines wait
 BATCH_BYTES = 64 << 10
 WARN_EVERY = 60.0  # seconds; a disk that is full loses thousands of lines a second
 
@@ -107,7 +112,9 @@ FORMATS: dict[str, Callable[[Exchange, float], bytes]] = {
 class AccessLog:
     """Collects lines and writes them when they are many or `flush()` is called (a timer does, several times a second)."""
 
-    __slots__ = ("_bytes", "_file", "_format", "_lines", "_path", "_pipe", "_warned", "lost")
+    __slots__ = (
+        "_again", "_bytes", "_file", "_format", "_lines", "_path", "_pipe", "_warned", "lost",
+    )  # fmt: skip
 
     def __init__(self, path: str, line_format: str) -> None:
         self._path = path
@@ -116,6 +123,7 @@ class AccessLog:
         self._bytes = 0
         self.lost = 0
         self._warned = float("-inf")  # when we last said that lines are lost
+        self._again: asyncio.TimerHandle | None = None  # while lines wait for a reader
         self._file: BinaryIO | None = None
         self._pipe: int | None = (
             None  # its descriptor, where it is one (or a socket: the journal's)
@@ -166,11 +174,31 @@ class AccessLog:
             if self._pipe is None:
                 _write_all(self._file, b"".join(lines))
             else:
-                with _locked(self._pipe):
-                    for piece in _pieces(lines):
-                        _write_all(self._file, piece)
+                self._write_pipe(self._file, self._pipe, lines)
         except (OSError, ValueError) as error:
             self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
+
+    def _write_pipe(self, file: BinaryIO, pipe: int, lines: list[bytes]) -> None:
+        """Write as much as there is room for. A reader that stops reading must not stop the proxy: the rest waits, and
+        what is more than `WAITING_MOST` is lost.
+        """
+        with _locked(pipe):
+            pieces = list(_pieces(lines))
+            while pieces and _has_room(pipe, len(pieces[0])):
+                _write_all(file, pieces.pop(0))
+        self._lines = pieces + self._lines
+        if pieces and self._again is None:
+            with suppress(RuntimeError):  # no loop runs: whoever closes the log writes the rest
+                self._again = asyncio.get_running_loop().call_later(AGAIN, self._try_again)
+        waiting = sum(map(len, self._lines))
+        while waiting > WAITING_MOST:
+            lost = self._lines.pop(0)
+            waiting -= len(lost)
+            self._lose(lost.count(b"\n"), "nobody reads them")
+
+    def _try_again(self) -> None:
+        self._again = None
+        self.flush()
 
     def _lose(self, lines: int, why: str) -> None:
         """Count, and say so once: an access log that is silently incomplete is found out too late."""
@@ -186,8 +214,12 @@ class AccessLog:
             )
 
     def close(self) -> None:
-        """Write the rest and let go of the file."""
+        """Write the rest, for which a slow reader is given `LAST_PATIENCE` seconds, and let go of the file."""
+        end = time.monotonic() + LAST_PATIENCE
         self.flush()
+        while self._lines and self._pipe is not None and time.monotonic() < end:
+            time.sleep(AGAIN)
+            self.flush()
         if self._file is not None and self._path != "-":
             self._file.close()
         self._file = None
@@ -208,6 +240,19 @@ def _pipe_of(file: BinaryIO) -> int | None:
     except (OSError, ValueError):
         return None
     return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def _has_room(pipe: int, length: int) -> bool:
+    """Can this be written without waiting? `poll` promises PIPE_BUF bytes and no more; a longer line needs a look."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    if not poll.poll(0):
+        return False
+    if length <= select.PIPE_BUF or not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        return True
+    unread = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    # Pages of a pipe may be half full: twice the length is surely enough.
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - unread >= 2 * length
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,10 @@
 """The access log: one line a request, whatever is in it; a log that fails never fails a request."""
 
+import asyncio
 import json
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
 from authproxy.policy.table import Route
-from authproxy.telemetry.access_log import AccessLog, combined_line, json_line
+from authproxy.telemetry.access_log import WAITING_MOST, AccessLog, combined_line, json_line
 
 FIELDS = [
     "time", "request_id", "client", "method", "host", "path", "status", "bytes_in", "bytes_out", "seconds", "route",
@@ -166,3 +170,42 @@ def test_none_writes_nothing(tmp_path: Path) -> None:
     log.flush()
     log.close()
     assert not (tmp_path / "log").exists()
+
+
+async def test_a_reader_that_stops_reading_stops_nobody(tmp_path: Path) -> None:
+    """What finds no room waits, within a bound; what is more is lost and counted; nothing ever blocks."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog(str(pipe), "json")
+    began = time.monotonic()
+    for _ in range(WAITING_MOST // 300):
+        log.write(exchange(), 0.0)
+    log.flush()
+    assert time.monotonic() - began < 5
+    assert 0 < log.lost < WAITING_MOST // 300
+    os.close(reader)
+    log.close()
+
+
+async def test_what_waited_is_written_once_somebody_reads(tmp_path: Path) -> None:
+    """A slow reader gets every line, whole and in order, also those longer than the kernel keeps together."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log, read = AccessLog(str(pipe), "json"), b""
+    for number in range(300):
+        log.write(
+            exchange(request_id=f"{number:04d}", host="h" * (6000 if number % 3 == 0 else 9)), 0.0
+        )
+    log.flush()
+    async with asyncio.timeout(5):
+        while read.count(b"\n") < 300:
+            with suppress(BlockingIOError):
+                read += os.read(reader, 1 << 16)
+            await asyncio.sleep(0.005)
+    assert [json.loads(line)["request_id"] for line in read.splitlines()] == [
+        f"{number:04d}" for number in range(300)
+    ]
+    os.close(reader)
+    log.close()
