@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authproxy.config.schema import ClaimNames
+from authproxy.model.claims import MISSING, find_claim
 from authproxy.model.errors import Refusal
 
 # C0 and DEL can split a header or a log line; C1 steers terminals that show a log, and some readers take NEL for a newline.
@@ -23,15 +24,9 @@ def invalid(reason: str) -> Refusal:
 
 
 def find(claims: Mapping[str, Any], path: str) -> Any:
-    """The claim of exactly this name; else what the dotted path leads to; None where there is nothing."""
-    if path in claims:
-        return claims[path]
-    value: Any = claims
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return None
-        value = value[name]
-    return value
+    """The claim of this name or dotted path, as policies find it; None where there is nothing."""
+    found = find_claim(claims, path)
+    return None if found is MISSING else found
 
 
 def _clean(value: Any, reason: str) -> str:
