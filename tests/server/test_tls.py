@@ -197,5 +197,5 @@ def test_a_name_that_is_no_text_is_passed_over(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "unraisablehook", lambda found: shown.append(found.exc_type))
     pass_over_bad_names()
     for error in (UnicodeDecodeError, UnicodeError, ValueError):
-        sys.unraisablehook(SimpleNamespace(exc_type=error))  # type: ignore[arg-type]
+        sys.unraisablehook(SimpleNamespace(exc_type=error))
     assert shown == [ValueError]
