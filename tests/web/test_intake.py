@@ -12,7 +12,7 @@ REFUSED_LINES = {
     "http-0.9": (b"GET /ok\r\nHost: a\r\n\r\n", 400),
     "http-0.9-smuggles-a-header": (b"GET /ok\nX-Forwarded-User: evil HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "http-2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
-    "http-9.9": (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400),
+    "http-9.9": (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 505),
     "h2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "absolute-form": (b"GET http://other/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "absolute-form-elsewhere": (b"GET http://169.254.169.254/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
