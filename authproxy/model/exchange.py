@@ -3,7 +3,7 @@
 Layers hand nothing to each other but this. What is None has not been found out (yet).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from authproxy.model.address import LOOPBACK, Address
@@ -27,7 +27,7 @@ class Exchange:
         "admitted", "authorization", "bytes_in", "bytes_out", "chain", "chunked", "client", "client_text",
         "code", "content_length", "cookies", "expects_continue", "headers_seen", "host", "host_field",
         "http_version", "identity", "limit_lines", "lines", "listener", "method", "now", "overrides_method", "peer",
-        "raw_target", "reason", "request_id", "route", "scheme", "shadow", "started", "status", "stream", "target",
+        "raw_target", "reason", "request_id", "route", "scheme", "shadow", "started", "status", "target",
         "traceparent", "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
 
@@ -69,7 +69,6 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.upstream_seconds = 0.0
-        self.stream: Callable[[int], None] | None = None
 
     def take_line(self, kind: Kind, line: HeaderLine) -> bool:
         """Keep a field that may pass to the backend, as far as is known before the route is; False: it may not."""
