@@ -34,8 +34,12 @@ check: .venv/.installed  ## lint, types, house
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-bench: .venv/.installed  ## CPU per request beside a plain aiohttp proxy, in one run
-	$(BIN)/python -m bench.plain_proxy
+bench: .venv/.bench  ## CPU per request, GB and message beside other proxies, in one run
+	$(BIN)/python -m bench
+
+.venv/.bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@
 
 docs: .venv/.installed  ## build the documentation into site/, refusing dead links
 	$(BIN)/python -m mkdocs build --strict --quiet

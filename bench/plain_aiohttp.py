@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from pathlib import Path
 
 import aiohttp
@@ -37,7 +38,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         request.method, url, headers=headers, data=data, allow_redirects=False
     ) as got:
         response = web.StreamResponse(status=got.status)
-        response.headers["Content-Type"] = got.headers["Content-Type"]
+        response.content_type = got.content_type
         response.content_length = got.content_length
         await response.prepare(request)
         async for piece in got.content.iter_any():
@@ -63,11 +64,16 @@ def main() -> None:
     app = web.Application()
     app.cleanup_ctx.append(session)
     app.router.add_route("*", "/{path:.*}", handle)
+    context = None
+    if os.environ["BENCH_TLS"]:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*os.environ["BENCH_TLS"].split())
     web.run_app(
         app,
         host="127.0.0.1",
         port=int(os.environ["BENCH_PORT"]),
         access_log=None,
+        ssl_context=context,
         print=None,
         loop=uvloop.new_event_loop(),
     )
