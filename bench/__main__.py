@@ -19,12 +19,16 @@ from typing import Any
 from bench import rounds
 from bench.peer import Peer
 from bench.peers.authproxy import Authproxy
+from bench.peers.caddy import Caddy
 from bench.peers.envoy import Envoy
+from bench.peers.fastify import Fastify
+from bench.peers.haproxy import HAProxy
+from bench.peers.nginx import Nginx
 from bench.peers.plain import Plain
 from bench.site import Site
 from bench.workloads import WORKLOADS
 
-PEERS: list[Peer] = [Authproxy(), Envoy(), Plain()]
+PEERS: list[Peer] = [Authproxy(), Envoy(), HAProxy(), Nginx(), Caddy(), Fastify(), Plain()]
 
 
 def say(line: str) -> None:
