@@ -37,6 +37,7 @@ class Proxy:
     name: str
     program: Program
     port: int
+    memory: int  # bytes, when it had just started
 
 
 class Peer(ABC):
@@ -76,7 +77,7 @@ class Peer(ABC):
                 program.end()
                 raise SystemExit(f"{self.name} did not start:\n{said.read_text()[-2000:]}")
             time.sleep(0.05)
-        return Proxy(self.name, program, place.port)
+        return Proxy(self.name, program, place.port, program.resident())
 
 
 def free_port() -> int:

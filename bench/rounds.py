@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from bench.peer import Peer, Proxy, Setting
 from bench.site import Site
 
-Sample = Mapping[
-    str, float
-]  # the figures of one round by their names, the first one being the one that counts
+Sample = Mapping[str, float]  # the figures of one round by their names
 WARM_UP = -1  # the round before the first: not counted, and its answers may be wrong
 
 
@@ -30,49 +28,76 @@ class Scale:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of a workload: a proxy, a setting, and what a round of it measures."""
+    """One line of a workload: a proxy, a setting, and what a round of it measures.
+
+    `life` is what a started proxy serves: the workload's cases with this setting, this case alone, or one round of it.
+    """
 
     peer: Peer
     setting: Setting
     measure: Callable[[Proxy, int], Sample]
     variant: str = ""
+    life: str = "workload"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Something that proxies do; `needs` are the abilities of those that can."""
+    """Something that proxies do; `needs` are the abilities of those that can, `figure` is the figure that counts."""
 
     name: str
     title: str
-    figure: str  # the name of the figure that counts, with its unit
+    figure: str
     cases: Callable[[Site, Scale, Sequence[Peer]], Sequence[Case]]
     needs: frozenset[str] = frozenset()
 
 
 class Meter:
-    """What a proxy spent in a stretch of time."""
+    """What a proxy spent while the `with` lasted, or until `stop`; its memory is compared to that at its start."""
 
     def __init__(self, proxy: Proxy) -> None:
-        self._program = proxy.program
+        self._proxy, self._program = proxy, proxy.program
         self._program.forget_peak()
-        self._memory = self._program.resident()
         self._before, self._began = self._program.cpu(), time.monotonic()
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.seconds:
+            self.stop()
 
     def stop(self) -> None:
         """Read everything."""
         self.seconds = time.monotonic() - self._began
         spent = {pid: cpu - self._before.get(pid, 0.0) for pid, cpu in self._program.cpu().items()}
         self.cpu, self.busiest = sum(spent.values()), max(spent.values())
-        self.growth = self._program.peak() - self._memory
-        self.resident = self._program.resident() - self._memory
+        self.peak_growth = self._program.peak() - self._proxy.memory
+        self.growth = self._program.resident() - self._proxy.memory
 
 
-@contextmanager
-def metered(proxy: Proxy) -> Iterator[Meter]:
-    """The body of the `with` is what is measured."""
-    meter = Meter(proxy)
-    yield meter
-    meter.stop()
+class Stage:
+    """The proxies that run, each started when it is first needed."""
+
+    def __init__(self, site: Site, running: ExitStack) -> None:
+        self._site, self._running = site, running
+        self._proxies: dict[tuple[str, Setting, str], Proxy] = {}
+
+    @contextmanager
+    def proxy(self, case: Case) -> Iterator[Proxy]:
+        """The one for this case."""
+        if case.life == "round":
+            proxy = case.peer.start(self._site, case.setting)
+            try:
+                yield proxy
+            finally:
+                proxy.program.end()
+            return
+        key = (case.peer.name, case.setting, case.variant if case.life == "case" else "")
+        if key not in self._proxies:
+            self._proxies[key] = case.peer.start(self._site, case.setting)
+            self._running.callback(self._proxies[key].program.end)
+        yield self._proxies[key]
 
 
 def expect(proxy: Proxy, number: int, wrong: int) -> None:
@@ -94,21 +119,21 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 def run(
     workload: Workload, site: Site, scale: Scale, peers: Sequence[Peer], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """All cases of a workload, each started once; the result has one entry for each of them."""
-    able = [peer for peer in peers if workload.needs <= peer.abilities]
-    cases = workload.cases(site, scale, able)
+    """All cases of a workload, rounds in turn; the result has one entry for each of them."""
+    say(f"{workload.name} begins")
+    cases = workload.cases(site, scale, [p for p in peers if workload.needs <= p.abilities])
     found: list[list[Sample]] = [[] for _ in cases]
     with ExitStack() as running:
-        proxies = []
-        for case in cases:
-            proxies.append(case.peer.start(site, case.setting))
-            running.callback(proxies[-1].program.end)
+        stage = Stage(site, running)
         for number in range(WARM_UP, scale.rounds):
-            for case, proxy, samples in zip(cases, proxies, found, strict=True):
+            for case, samples in zip(cases, found, strict=True):
                 say(
-                    f"{workload.name} round {number + 1} of {scale.rounds}: {proxy.name} {case.variant}"
+                    f"{workload.name}, round {number + 1} of {scale.rounds}: {case.peer.name} {case.variant}"
                 )
-                sample = case.measure(proxy, number)
+                if number == WARM_UP and case.life == "round":
+                    continue
+                with stage.proxy(case) as proxy:
+                    sample = case.measure(proxy, number)
                 if number != WARM_UP:
                     samples.append(sample)
     return [

@@ -46,7 +46,7 @@ class Fastify(Peer):
     def command(self, site: Site, setting: Setting, place: Place) -> list[str]:
         """The program lies beside its packages, where Node looks for them."""
         del site, setting, place
-        return [str(find("node")), shutil.copy(SOURCE / "server.js", FOLDER)]
+        return [str(find("node")), str(shutil.copy(SOURCE / "server.js", FOLDER))]
 
     def environment(self, site: Site, setting: Setting, place: Place) -> dict[str, str]:
         """Where, to whom, whose tokens, with which certificate."""
