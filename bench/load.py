@@ -5,6 +5,7 @@ import multiprocessing
 import re
 import ssl
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -185,5 +186,5 @@ def run_apart(order: Order, processes: int) -> int:
     """The same, the connections shared out to several processes."""
     share = replace(order, connections=order.connections // processes)
     # Forked from a process without threads or a running loop: no time goes into starting Python.
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
         return sum(pool.map(run, [share] * processes))

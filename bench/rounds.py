@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bench.peer import Peer, Proxy, Setting
+from bench.processes import machine_cpu
 from bench.site import Site
 
 Sample = Mapping[str, float]  # the figures of one round by their names
@@ -58,6 +59,7 @@ class Meter:
         self._proxy, self._program = proxy, proxy.program
         self._program.forget_peak()
         self._before, self._began = self._program.cpu(), time.monotonic()
+        self._machine = machine_cpu()
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -72,6 +74,8 @@ class Meter:
         self.seconds = time.monotonic() - self._began
         spent = {pid: cpu - self._before.get(pid, 0.0) for pid, cpu in self._program.cpu().items()}
         self.cpu, self.busiest = sum(spent.values()), max(spent.values())
+        busy, total = (now - then for now, then in zip(machine_cpu(), self._machine, strict=True))
+        self.machine = busy / total if total else 0.0
         self.peak_growth = self._program.peak() - self._proxy.memory
         self.growth = self._program.resident() - self._proxy.memory
 

@@ -4,19 +4,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench import load
+from bench.growth import GROWTH
 from bench.load import Order
 from bench.peer import Peer, Proxy, Setting
 from bench.rounds import Case, Meter, Sample, Scale, Workload, expect
 from bench.site import Site, request
+from bench.small import CPU, EACH, RATE, always, small
 
-CPU = "CPU, µs a request"
 CPU_BYTES = "CPU, ms a GB"
 CPU_MESSAGE = "CPU, µs a message"
 PEAK = "peak memory since the start, MiB"
-RATE = "a second"
 CONNECTION = "memory, KiB a connection"
 
-EACH = 600  # small requests of each of the 32 connections in a round
 FRESH = 80
 FILE, FILES = 256 << 20, 4
 IDLE = 2000
@@ -25,32 +24,6 @@ MESSAGE = bytes([0x82, 0x80 | 64, 1, 2, 3, 4]) + bytes(
 )  # binary, masked, 64 bytes: RFC 6455 section 5.2
 
 Cases = Callable[[Site, Scale, Sequence[Peer]], list[Case]]
-Measure = Callable[[Proxy, int], Sample]
-
-
-def small(
-    site: Site,
-    setting: Setting,
-    each: int,
-    requests: Callable[[int], Sequence[bytes]],
-    status: int = 200,
-) -> Measure:
-    """Small requests; `requests` makes those of a round from its number."""
-
-    def measure(proxy: Proxy, number: int) -> Sample:
-        authority = site.authority if setting.tls else None
-        order = Order(proxy.port, requests(number), each, status=status, authority=authority)
-        with Meter(proxy) as meter:
-            wrong = load.run(order)
-        expect(proxy, number, wrong)
-        return {CPU: meter.cpu / order.count * 1e6, RATE: order.count / meter.seconds}
-
-    return measure
-
-
-def always(requests: Sequence[bytes], _round: int) -> Sequence[bytes]:
-    """The same requests in each round."""
-    return requests
 
 
 def everything_on(setting: Setting) -> Cases:
@@ -109,8 +82,8 @@ def long_bodies(upload: bool) -> Cases:
 def refusals(site: Site, scale: Scale, peers: Sequence[Peer]) -> list[Case]:
     """What must cost little: whoever sends it wants nothing good, and sends much of it."""
     token, setting = site.token(), Setting()
-    head, signature = token.rsplit(".", 1)
-    forged = f"{head}.{signature[::-1]}"
+    middle = len(token) - 100  # of the signature, which is 342 characters
+    forged = token[:middle] + ("B" if token[middle] == "A" else "A") + token[middle + 1 :]
     kinds = [
         ("401, no token", request("/orders/1", None), 401),
         ("401, forged token", request("/orders/1", forged), 401),
@@ -170,7 +143,8 @@ WORKLOADS = [
     Workload("W3", "fresh tokens", CPU, fresh_tokens, TOKENS),
     Workload("W4", "downloads of 256 MiB", CPU_BYTES, long_bodies(upload=False)),
     Workload("W5", "uploads of 256 MiB", CPU_BYTES, long_bodies(upload=True)),
+    *GROWTH,
+    Workload("W6-idle", "2,000 idle TLS connections", CONNECTION, idle, TLS),
     Workload("W7", "refusals", CPU, refusals, frozenset({"refusals"})),
     Workload("W8", "WebSocket messages", CPU_MESSAGE, messages, frozenset({"websocket"})),
-    Workload("W9", "2,000 idle TLS connections", CONNECTION, idle, TLS),
 ]
