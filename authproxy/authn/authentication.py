@@ -6,6 +6,7 @@ order; nothing is answered here, what comes out is an Identity or a Refusal with
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from authproxy.authn.bearer import JwtVerifier, length_prefixed
 from authproxy.authn.cache import IdentityCache
@@ -75,6 +76,31 @@ class Authentication:
             slot.name.removeprefix("cookie:") for slot in slots if slot.name.startswith("cookie:")
         )
 
+    def recall(self, headers: HeaderView, now: float, memo: dict[type, Any]) -> Identity | None:
+        """Who is calling, where that was verified a moment ago; None says nothing, `authenticate` does.
+
+        `memo` belongs to these very headers (`model.fields.Fields`): the credential's digest is kept there.
+
+        Raises:
+            Refusal: `bad_request` for a credential that is there twice.
+        """
+        reading = self._only
+        if reading is None:
+            return None
+        kept = memo.get(Authentication)
+        if kept is not None and kept[0] is reading:
+            key = kept[1]
+        else:
+            credential = reading.slot.read(headers)
+            if not credential:
+                return None
+            key = reading.cache_key(credential)
+            memo[Authentication] = reading, key
+        identity = self._cache.get(key, now)
+        if identity is not None and reading.verifier.in_time(identity, now):
+            return identity
+        return None
+
     async def authenticate(
         self, headers: HeaderView, now: float, admit_unverified: Callable[[], None]
     ) -> Identity:
@@ -84,11 +110,6 @@ class Authentication:
             Refusal: `unauthenticated`, `token_invalid` or `token_expired`, with its WWW-Authenticate; `bad_request`
                 for a credential that is there twice; whatever `admit_unverified` raises.
         """
-        if self._only is not None:
-            credential = self._only.slot.read(headers)
-            identity = credential and self._recall(self._only, credential, now)
-            if identity:
-                return identity
         presented = self._presented(headers)
         if not presented:
             raise Refusal("unauthenticated", "no-credentials", headers=self._missing)

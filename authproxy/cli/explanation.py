@@ -7,11 +7,12 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
-from authproxy.model.headers import Kind, connection_options
+from authproxy.model.fields import read_fields
 from authproxy.model.identity import Identity
 from authproxy.policy.cases import exchange_for
-from authproxy.policy.decide import Identify, Trace, judge, presenting
+from authproxy.policy.decide import Identify, Trace, Verdict, judge, presenting
 from authproxy.policy.table import Route
 from authproxy.runtime import Verification
 
@@ -43,12 +44,16 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
     headers = CIMultiDict(asked.headers)
     if asked.token is not None:
         headers.add("Authorization", f"Bearer {asked.token}")
-    _sort_headers(exchange, decides, headers)
+    lines = [(n.encode("latin-1", "replace"), v.encode()) for n, v in headers.items()]
     identify = (
         _by_credentials(decides, headers) if asked.subject is None else _described(decides, asked)
     )
     trace = Trace()
-    verdict = judge(decides.table, exchange, identify, trace)
+    try:
+        exchange.fields = read_fields(lines, decides.header_rules)
+        verdict = judge(decides.table, exchange, identify, trace)
+    except Refusal as refusal:
+        verdict = Verdict(refusal.code, None, refusal.reason)
     route, identity = verdict.route, exchange.identity
     return {
         "request": {"method": exchange.method, "host": exchange.host, "path": exchange.path, "client": exchange.client_text},
@@ -69,23 +74,6 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         "shadow": exchange.shadow or None,
         "verdict": verdict.code,
     }  # fmt: skip
-
-
-def _sort_headers(exchange: Exchange, decides: Verification, headers: "CIMultiDict[str]") -> None:
-    """Sort the fields as intake does."""
-    options: list[bytes] = []
-    for name, value in headers.items():
-        line = (name.encode("latin-1", "replace"), value.encode())
-        kind = decides.header_rules.kind(line[0])
-        if exchange.take_line(kind, line):
-            continue
-        if kind is Kind.CONNECTION:
-            options.append(line[1])
-        elif kind is Kind.AUTHORIZATION:
-            exchange.authorization = line[1]
-        elif kind is Kind.COOKIE:
-            exchange.cookies.append(line[1])
-    exchange.apply_connection(connection_options(options))
 
 
 def _by_credentials(decides: Verification, headers: "CIMultiDict[str]") -> Identify:

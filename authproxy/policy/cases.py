@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from authproxy.model.address import parse_address
 from authproxy.model.exchange import Exchange
+from authproxy.model.fields import Fields
 from authproxy.model.headers import HeaderRules, Kind
 from authproxy.model.identity import Identity
 from authproxy.model.source import Path, Source
@@ -67,9 +68,9 @@ def exchange_for(
         exchange.peer = exchange.client = address
     exchange.client_text = str(exchange.client)
     exchange.chain = (exchange.client_text,)
-    exchange.lines = [
+    exchange.fields = Fields(
         (n.encode("latin-1", "replace"), v.encode("utf-8", "replace")) for n, v in headers
-    ]
+    )
     return exchange
 
 

@@ -62,7 +62,7 @@ def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:
     return (
         route.forward_preflight
         and exchange.method == "OPTIONS"
-        and not exchange.has_body
+        and not exchange.fields.has_body
         and "origin" in exchange.headers
         and "access-control-request-method" in exchange.headers
     )

@@ -6,9 +6,11 @@ Everything is removed before anything is set, so no spelling of a client's heade
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import cast
 
 from authproxy.model.errors import Refusal
-from authproxy.model.exchange import Exchange, HeaderLine
+from authproxy.model.exchange import Exchange
+from authproxy.model.fields import Line
 from authproxy.model.headers import carried, fold, fold_bytes, overrides_method, without_cookies
 from authproxy.model.target import strip_prefix
 from authproxy.policy.table import Route
@@ -55,21 +57,22 @@ class Outbound:
         self._plain = not self._drop and self._drops_authorization
         self._cookies = frozenset(name.encode() for name in (session_cookie, *cookies))
 
-    def lines(self, exchange: Exchange) -> list[HeaderLine]:
+    def lines(self, exchange: Exchange) -> list[Line]:
         """The client's fields that pass, in their order, without what this route keeps back."""
-        lines = exchange.lines
-        if exchange.overrides_method and self._methods_matter:
+        fields = exchange.fields
+        lines = fields.lines
+        if fields.overrides_method and self._methods_matter:
             # Else a POST that the policy allows would be a DELETE to the framework behind (facts 34).
             lines = [line for line in lines if not overrides_method(line[0])]
-        if self._plain and not exchange.cookies:
+        if self._plain and not fields.cookies:
             return lines
         if self._drop:
             lines = [line for line in lines if fold_bytes(line[0]) not in self._drop]
-        if exchange.cookies and b"cookie" not in self._drop:
-            kept = [without_cookies(value, self._cookies) for value in exchange.cookies]
+        if fields.cookies and b"cookie" not in self._drop:
+            kept = [without_cookies(value, self._cookies) for value in fields.cookies]
             lines = [*lines, *((b"Cookie", value) for value in kept if value)]
-        if exchange.authorization is not None and not self._drops_authorization:
-            lines = [*lines, (b"Authorization", exchange.authorization)]
+        if fields.authorization is not None and not self._drops_authorization:
+            lines = [*lines, (b"Authorization", fields.authorization)]
         return lines
 
     def head(self, exchange: Exchange, *, websocket: bool = False) -> bytes:
@@ -81,30 +84,41 @@ class Outbound:
         assert exchange.target is not None
         route, target = self._route, exchange.target
         path = strip_prefix(target, route.strip_prefix) if route.strip_prefix else target.raw
-        host = self._host or exchange.host_field
-        parts = [f"{exchange.method} {path} HTTP/1.1\r\nHost: {host}\r\n".encode()]
-        parts += [b"%b: %b\r\n" % line for line in self.lines(exchange)]
-        if exchange.chunked:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
-        elif exchange.content_length is not None:
-            parts.append(b"Content-Length: %d\r\n" % exchange.content_length)
-        if websocket:
-            parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-        parts.append(_forwarded(exchange.chain, exchange.scheme, exchange.host_field))
-        trace = f"X-Request-Id: {exchange.request_id}\r\ntraceparent: {exchange.traceparent}\r\n"
-        parts.append(trace.encode())
+        head = (
+            f"{exchange.method} {path} HTTP/1.1\r\nHost: {self._host or exchange.host_field}\r\n"
+            f"X-Request-Id: {exchange.request_id}\r\ntraceparent: {exchange.traceparent}\r\n"
+        ).encode() + self._repeated(exchange)
         if exchange.tracestate:
-            parts.append(f"tracestate: {exchange.tracestate}\r\n".encode())
-        if exchange.identity is not None:
-            if exchange.identity.header_block is None:
-                raise Refusal("forbidden", "identity_too_large")
-            parts.append(exchange.identity.header_block)
+            head += f"tracestate: {exchange.tracestate}\r\n".encode()
+        if websocket:
+            head += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         for name, expression in route.set_headers:
             value = expression.text(exchange)
             # A value from a claim must not end the field it is in, nor be another one to whoever reads it.
             if value is not None and carried(value):
-                parts.append(b"%b: %b\r\n" % (name, value.encode()))
-        parts.append(b"\r\n")
+                head += b"%b: %b\r\n" % (name, value.encode())
+        return head + b"\r\n"
+
+    def _repeated(self, exchange: Exchange) -> bytes:
+        """What is the same for the same fields of the same caller: made once for a client that repeats itself."""
+        of = (self, exchange.identity, exchange.chain, exchange.scheme, exchange.host_field)
+        memo = exchange.fields.memo
+        kept = memo.get(Outbound)
+        if kept is None or kept[0] != of:
+            kept = memo[Outbound] = of, self._constant(exchange)
+        return cast("bytes", kept[1])
+
+    def _constant(self, exchange: Exchange) -> bytes:
+        parts = [b"%b: %b\r\n" % line for line in self.lines(exchange)]
+        if exchange.fields.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif exchange.fields.content_length is not None:
+            parts.append(b"Content-Length: %d\r\n" % exchange.fields.content_length)
+        parts.append(_forwarded(exchange.chain, exchange.scheme, exchange.host_field))
+        if exchange.identity is not None:
+            if exchange.identity.header_block is None:
+                raise Refusal("forbidden", "identity_too_large")
+            parts.append(exchange.identity.header_block)
         return b"".join(parts)
 
 

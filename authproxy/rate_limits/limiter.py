@@ -37,7 +37,7 @@ class Limiter:
             else:
                 balance = self._ledger.acquire_one(only.charge(exchange), exchange.now)
                 if balance.granted:  # the usual case, and nothing else is left to say
-                    exchange.limit_lines.append(only.state(balance))
+                    exchange.limit_lines += (only.state(balance),)
                     return
                 balances = [balance]
         except StateUnavailable as error:

@@ -105,7 +105,7 @@ class Step:
             if refused and (spent is None or balance.reset > spent[1]):
                 spent = (limit.name, balance.reset)
             if show or refused:
-                exchange.limit_lines.append(meter.state(balance))
+                exchange.limit_lines += (meter.state(balance),)
         if spent is not None:
             headers = (("Retry-After", str(max(1, ceil(spent[1])))),)
             raise Refusal("rate_limited", f"limit {spent[0]}", headers=headers)

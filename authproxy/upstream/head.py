@@ -1,18 +1,19 @@
-"""The head of an answer, and the only import of httptools.
+"""The head of an answer: RFC 9112 sections 4 and 5, read strictly, and where its body ends (section 6.3).
 
-httptools reads heads and nothing more: it is given the bytes up to the blank line, by a fresh parser each time, so that it
-can never take the next answer for this one's body. Where the body ends is decided here, from fields read strictly.
-Each refusal depends on the bytes alone, never on how the network split them.
+Two regular expressions are the grammar. What they do not take is refused, never repaired: another reader might
+understand it differently. Tests hold this to httptools' reading.
 """
 
 import re
 from typing import NoReturn
 
-import httptools
-
 from authproxy.model.errors import Refusal
 
-VERSIONS = ("1.1", "1.0")
+VERSIONS = {b"1.1": "1.1", b"1.0": "1.0"}
+STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\r\n]*))?\r\n")
+# RFC 9110 sections 5.1 and 5.5: a token, a colon directly behind it, and no control byte but the tab; no folding.
+# It begins where a line ends, so that a name without a colon is not looked at from each of its bytes.
+FIELD = re.compile(rb"(?<=\n)([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=(\d{1,6})")
 LENGTH_DIGITS = 18  # below 2**63, and below what `int` refuses to read
@@ -61,99 +62,36 @@ class AnswerHead:
         return f"<AnswerHead {self.status} length={self.length} chunked={self.chunked}>"
 
 
-class Fields:
-    """What httptools calls while it reads a head."""
+def read_head(data: bytes, end: int, most_fields: int, *, to_head: bool) -> AnswerHead:
+    """The head that is `data` up to `end`, where its empty line begins; `to_head` says that it answers a HEAD.
 
-    __slots__ = ("headers", "reason")
-
-    # Looked up by httptools at every parser; None is quicker than missing.
-    on_message_begin = on_headers_complete = on_body = on_message_complete = None
-    on_chunk_header = on_chunk_complete = None
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.reason = b""
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append(
-            (name, value.rstrip(b" \t"))
-        )  # OWS is no part of it, RFC 9112 section 5
-
-
-class HeadParser:
-    """Reads one head from the pieces it is fed.
-
-    Args:
-        most_bytes: the bound on the head, its status line and blank line included.
-        most_fields: the bound on the number of its fields.
+    Raises:
+        Refusal: `upstream_invalid` with what is wrong about it.
     """
-
-    __slots__ = ("_fields", "_left", "_most_fields", "_parser", "_tail")
-
-    def __init__(self, most_bytes: int, most_fields: int) -> None:
-        self._fields = Fields()
-        self._parser = httptools.HttpResponseParser(self._fields)
-        self._left = most_bytes
-        self._most_fields = most_fields
-        self._tail = b""
-
-    def feed(self, data: bytes) -> int:
-        """How many bytes of `data` the head took to its end, or 0 when it goes on after them.
-
-        Raises:
-            Refusal: `upstream_invalid` as soon as the bytes can no longer become a head.
-        """
-        tail = self._tail
-        if not tail and not data.startswith(b"H"):
-            invalid("head")  # httptools skips empty lines here, and an answer begins with none
-        # httptools takes no bare LF in a head, so that this is the only place where one can end.
-        found = (tail + data if tail else data).find(b"\r\n\r\n")
-        end = found + 4 - len(tail) if found >= 0 else 0
-        taken = end or len(data)
-        self._parse(
-            data[: min(taken, self._left)]
-        )  # first what fits: a fault in it is the one to name
-        self._left -= taken
-        if self._left < 0:
-            invalid("head_size")
-        if not end:
-            self._tail = (tail + data)[-3:]
-        return end
-
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # a 101: raised at its end, and after the end nothing is fed
-        except httptools.HttpParserError:
-            invalid("head")
-
-    def answer(self, *, to_head: bool) -> AnswerHead:
-        """The head that `feed` saw the end of; `to_head` says that it answers a HEAD.
-
-        Raises:
-            Refusal: `upstream_invalid` with what is wrong about it.
-        """
-        fields, parser = self._fields, self._parser
-        status, version = parser.get_status_code(), parser.get_http_version()
-        if version not in VERSIONS:
-            invalid("version")
-        if not 100 <= status <= 599:
-            invalid("status")
-        reason = fields.reason
-        if not reason.isalnum() and CONTROL.search(
-            reason
-        ):  # httptools lets them pass: CVE-2026-34519
-            invalid("reason")
-        if len(fields.headers) > self._most_fields:
-            invalid("head_fields")
-        head = AnswerHead(status, reason, version, fields.headers)
-        read_framing(head)
-        end_body(head, to_head=to_head)
-        return head
+    line = STATUS_LINE.match(data, 0, end + 2)
+    if line is None:
+        invalid("head")
+    version, status, reason = VERSIONS.get(line[1]), int(line[2]), line[3] or b""
+    if version is None:
+        invalid("version")
+    if not 100 <= status <= 599:
+        invalid("status")
+    if not reason.isalnum() and CONTROL.search(reason):  # CVE-2026-34519
+        invalid("reason")
+    begin = line.end()
+    headers = FIELD.findall(data, begin, end + 2)
+    # What is no field is passed over by `findall`: then the fields are not the whole.
+    if sum([len(name) + len(value) + 3 for name, value in headers]) != end + 2 - begin:
+        invalid("head")
+    if len(headers) > most_fields:
+        invalid("head_fields")
+    # OWS is no part of a value, RFC 9112 section 5.
+    head = AnswerHead(
+        status, reason, version, [(name, value.strip(b" \t")) for name, value in headers]
+    )
+    read_framing(head)
+    end_body(head, to_head=to_head)
+    return head
 
 
 def read_framing(head: AnswerHead) -> None:

@@ -8,9 +8,10 @@ import enum
 from collections.abc import Callable
 
 from authproxy.upstream.chunked import Chunked
-from authproxy.upstream.head import AnswerHead, HeadParser, invalid
+from authproxy.upstream.head import AnswerHead, invalid, read_head
 
 INTERIMS = 16  # 1xx answers in one exchange
+HEAD_BEGIN, HEAD_END = b"HTTP/", b"\r\n\r\n"
 
 
 class Phase(enum.Enum):
@@ -42,12 +43,12 @@ class Message:
     """
 
     __slots__ = (
+        "_begun",
         "_chunked",
         "_interim",
         "_left",
         "_most_bytes",
         "_most_fields",
-        "_parser",
         "_phase",
         "_to_head",
         "complete",
@@ -70,7 +71,7 @@ class Message:
         self._most_bytes = most_bytes
         self._most_fields = most_fields
         self._interim = interim
-        self._parser = HeadParser(most_bytes, most_fields)
+        self._begun = b""  # a head whose end has not come
         self._phase = HEAD
         self._left = 0
         self.complete = False
@@ -135,22 +136,32 @@ class Message:
     def _feed_head(self, data: bytes) -> bytes:
         """Read heads up to the final one; what follows it."""
         while data and self._phase is HEAD:
-            end = self._parser.feed(data)
-            if not end:
+            if self._begun:
+                data, self._begun = self._begun + data, b""
+            end = data.find(HEAD_END)
+            if not (0 <= end <= self._most_bytes - len(HEAD_END)):
+                self._begin(data)
                 return b""
-            head = self._parser.answer(to_head=self._to_head)
-            data = data[end:]
+            head = read_head(data, end, self._most_fields, to_head=self._to_head)
+            data = data[end + len(HEAD_END) :]
             if head.status < 200 and head.status != 101:
                 self._pass_interim(head)
             else:
                 self._start_body(head)
         return data
 
+    def _begin(self, data: bytes) -> None:
+        """The head goes on; what it began with must be a head, and not too much of one."""
+        if not data.startswith(HEAD_BEGIN[: len(data)]):
+            invalid("head")
+        if len(data) > self._most_bytes:
+            invalid("head_size")
+        self._begun = data
+
     def _pass_interim(self, head: AnswerHead) -> None:
         self.interims += 1
         if self.interims > INTERIMS:  # else a backend could answer for ever without an answer
             invalid("interim")
-        self._parser = HeadParser(self._most_bytes, self._most_fields)
         if self._interim is not None:
             self._interim(head)
 

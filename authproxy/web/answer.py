@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.rate_limits.step import limit_headers
-from authproxy.web.compat import ClientConnection, Request
+from authproxy.web.compat import Request
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -76,20 +76,13 @@ class Answer(web.StreamResponse):
         """Nothing: the body is written."""
 
 
-def connection_of(request: Request) -> ClientConnection:
-    """The connection that the request came on."""
-    protocol = request.protocol
-    assert isinstance(protocol, ClientConnection)
-    return protocol
-
-
 def send(request: Request, data: bytes) -> None:
     """Write to the client without waiting.
 
     Raises:
         ConnectionResetError: it is gone.
     """
-    transport = request.transport
+    transport = request.connection.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
     transport.write(data)

@@ -2,7 +2,9 @@
 
 from aiohttp import web
 
+from authproxy.authn.authentication import Authentication
 from authproxy.model.errors import Refusal
+from authproxy.model.identity import Identity
 from authproxy.policy.decide import is_forwarded_preflight
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Handler, Request
@@ -17,19 +19,24 @@ async def authentication(request: Request, handler: Handler) -> web.StreamRespon
     ):
         return await handler(request)
 
+    known = engine.authentication.recall(request.headers, exchange.now, exchange.fields.memo)
+    exchange.identity = known or await _authenticate(request, engine.authentication)
+    return await handler(request)
+
+
+async def _authenticate(request: Request, authentication: Authentication) -> Identity:
+    exchange, runtime = request.exchange, request.runtime
+
     def admit_unverified() -> None:
         # Past the bound, what nobody has verified yet is not even looked at; cached identities pass.
         runtime.limiter.look(runtime.failures, exchange)
 
     try:
-        exchange.identity = await engine.authentication.authenticate(
-            request.headers, exchange.now, admit_unverified
-        )
+        return await authentication.authenticate(request.headers, exchange.now, admit_unverified)
     except Refusal as refusal:
         if refusal.code == "token_invalid":
             _count_failure(runtime, request)
         raise
-    return await handler(request)
 
 
 def _count_failure(runtime: Runtime, request: Request) -> None:

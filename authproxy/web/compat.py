@@ -22,6 +22,8 @@ from authproxy.config.schema import Bounds
 from authproxy.model.address import LOOPBACK, Address, parse_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
+from authproxy.model.fields import Fields
+from authproxy.model.headers import HeaderRules
 from authproxy.web.unparsed import error_info, refusal_of
 
 log = logging.getLogger(__name__)
@@ -50,9 +52,8 @@ class Request(web.BaseRequest):
 
     exchange: Exchange
     server: "Server"
-    runtime: (
-        Any  # the one that was in force when the request began, whatever a reload does meanwhile
-    )
+    connection: "ClientConnection"
+    runtime: Any  # the one in force when the request began, whatever a reload does meanwhile
 
     @property
     def head(self) -> RawRequestMessage:
@@ -172,7 +173,7 @@ class ClientConnection(RequestHandler):
 
     __slots__ = (
         "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
-        "_waits", "patience",
+        "_waits", "kept", "patience",
     )  # fmt: skip
 
     def __init__(self, server: Server, **options: Any) -> None:
@@ -184,6 +185,8 @@ class ClientConnection(RequestHandler):
         self._busy = False  # a request is being answered, or what is left of it read
         self._waits = False  # the sweep has seen it idle since `_idle_since`
         self._peer: tuple[Address, str] | None = None
+        # The last request's fields as they came, the rules that they were read by, and what they said; not while idle.
+        self.kept: tuple[object, HeaderRules, Fields] | None = None
         self._unsent = 0  # bytes that waited to be sent at the last look
         self._unsent_since = 0.0
         # How long a client may take nothing, in seconds; an answer that is streamed brings its upstream's `idle`.
@@ -258,9 +261,7 @@ class ClientConnection(RequestHandler):
         except asyncio.CancelledError:
             self.force_close()
             raise
-        except (
-            Exception
-        ):  # the envelope answers everything; what is wrong with it ends one connection
+        except Exception:  # the envelope answers everything; a fault of its own ends one connection
             log.exception("a connection failed")
             self.force_close()
         if not self._force_close:
@@ -275,7 +276,7 @@ class ClientConnection(RequestHandler):
             handle, message = self._refuser(message), ERROR
         # The writer is for aiohttp's own answers, and made when there is one.
         request = Request(message, payload, self, None, self._task_handler, self._loop)  # type: ignore[arg-type]
-        request.server, request.runtime = server, server.runtime
+        request.server, request.runtime, request.connection = server, server.runtime, self
         self._current_request = request
         try:
             answer = await handle(request)
@@ -365,6 +366,7 @@ class ClientConnection(RequestHandler):
                 self._refuse(Refusal("request_timeout", close=True))
         elif not self._waits:
             self._waits, self._idle_since = True, now
+            self.kept = None
         else:
             # A connection that never sent a byte is given as long as a head may take.
             most = bounds.keepalive if self._request_count else bounds.header_timeout

@@ -7,7 +7,7 @@ from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection
 from authproxy.upstream.head import AnswerHead
-from authproxy.web.answer import Answer, connection_of, persistence, send, status_line
+from authproxy.web.answer import Answer, persistence, send, status_line
 from authproxy.web.compat import Request
 from authproxy.web.streams import watched
 
@@ -93,7 +93,7 @@ async def _event_stream(
 
 
 async def _stream(request: Request, connection: Connection, *, chunked: bool, idle: float) -> None:
-    exchange, client = request.exchange, connection_of(request)
+    exchange, client = request.exchange, request.connection
     client.patience = idle
     while True:
         if client.write_paused:

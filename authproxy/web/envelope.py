@@ -15,7 +15,7 @@ from aiohttp import web
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.runtime import Runtime
-from authproxy.web.answer import Answer, connection_of, refuse
+from authproxy.web.answer import Answer, refuse
 from authproxy.web.compat import Handler, Request
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def begin(request: Request) -> Exchange:
     exchange.listener = server.name
     if server.tls:
         exchange.scheme = "https"
-    peer, text = connection_of(request).peer
+    peer, text = request.connection.peer
     exchange.peer = exchange.client = peer
     exchange.client_text = text
     exchange.chain = (text,)
@@ -78,7 +78,7 @@ def answer(request: Request, refusal: Refusal) -> Answer:
         exchange.admitted = exchange.admitted and refusal.code.startswith("upstream")
         return refuse(request, refusal)
     exchange.code, exchange.reason = refusal.code, refusal.reason
-    connection = connection_of(request)
+    connection = request.connection
     if exchange.http_version == "1.0":
         connection.reset()  # there the end of the connection is the end of a whole body
     connection.force_close()

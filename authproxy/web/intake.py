@@ -1,10 +1,6 @@
-"""Taking a request in: refuse what is not beyond doubt, find out who is at the other end, then which route it is for.
-
-One pass over the header fields; each is passed on, dropped, or read by us, by its name alone.
-"""
+"""Taking a request in: refuse what is not beyond doubt, find out who is at the other end, then which route it is for."""
 
 import re
-from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
@@ -12,15 +8,13 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 from authproxy.model.address import parse_forwarded, parse_x_forwarded_for, trace
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
-from authproxy.model.headers import Kind, connection_options
+from authproxy.model.fields import Fields, read_fields
 from authproxy.model.host import parse_host
 from authproxy.policy.decide import resolve
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Handler, Request
 
-PASS, TRUSTED, CONNECTION = Kind.PASS, Kind.TRUSTED, Kind.CONNECTION
-# Far over any body, far under where parsers' counters wrap (aiohttp's C parser takes 2**64-1 for no body).
-CONTENT_LENGTH_DIGITS = 15
+REPEATED_MOST = 4096  # bytes of fields that a connection remembers
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # W3C Trace Context section 3.2; all-zero ids are invalid.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,20 +29,38 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     exchange.raw_target = message.path
     if message.version != HttpVersion11:
         _check_version(exchange, message.version)
-    told = _read_fields(exchange, message.raw_headers, runtime)
-    if message.upgrade and exchange.upgrade is None:
-        exchange.upgrade = (
-            b"unclear"  # the parser reads no further request, whatever we made of the fields
-        )
-    if exchange.has_body or exchange.expects_continue:
-        _check_framing(exchange, runtime)
-    if told:
-        _find_client(exchange, told, runtime)
+    kept, raw = request.connection.kept, message.raw_headers
+    if kept is not None and kept[0] == raw and kept[1] is runtime.header_rules:
+        fields = kept[2]  # this client said it before, on this connection
+    else:
+        fields = _read(request, exchange, runtime)
+    exchange.fields = fields
+    exchange.host_field = fields.host
+    # The parser may read no further request, whatever we make of the fields.
+    exchange.upgrade = fields.upgrade or (b"unclear" if message.upgrade else None)
+    if fields.told:
+        _find_client(exchange, fields.told, runtime)
     exchange.host = parse_host(exchange.host_field)
     bound = runtime.config.bounds.uri_bytes
     if bound and len(exchange.raw_target) > bound:
         raise Refusal("uri_too_long", close=True)
     return await handler(request)
+
+
+def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
+    """What the fields say, kept with the connection where the next request can mean the same by them."""
+    raw, rules = request.head.raw_headers, runtime.header_rules
+    fields = read_fields(raw, rules)
+    bound = runtime.config.bounds.header_bytes
+    if bound and fields.size > bound:
+        raise Refusal("headers_too_large", close=True)
+    if not fields.host:
+        raise Refusal("bad_request", "no-host", close=True)
+    if fields.has_body or fields.expects_continue:
+        _check_framing(exchange, fields, runtime)
+    elif fields.size <= REPEATED_MOST and fields.repeatable:
+        request.connection.kept = raw, rules, fields
+    return fields
 
 
 async def routing(request: Request, handler: Handler) -> web.StreamResponse:
@@ -67,108 +79,20 @@ def _check_version(exchange: Exchange, version: object) -> None:
     raise Refusal("version_not_supported" if major > 0 else "bad_request", "version", close=True)
 
 
-def _read_fields(
-    exchange: Exchange, fields: tuple[tuple[bytes, bytes], ...], runtime: Runtime
-) -> list[tuple[bytes, bytes]]:
-    """Sort the fields; what only a trusted proxy may say is returned."""
-    kinds, lines = runtime.header_rules.kind, exchange.lines
-    options: list[bytes] = []
-    told: list[tuple[bytes, bytes]] = []
-    size = 0
-    for field in fields:
-        name, value = field
-        size += len(name) + len(value) + 4
-        kind = kinds(name)
-        if kind is PASS:
-            lines.append(field)
-        elif kind in _READERS:
-            _READERS[kind](exchange, value)
-        elif kind is TRUSTED:
-            told.append(field)
-        elif kind is CONNECTION:
-            options.append(value)
-        else:
-            exchange.take_line(kind, field)
-    bound = runtime.config.bounds.header_bytes
-    if bound and size > bound:
-        raise Refusal("headers_too_large", close=True)
-    if not exchange.host_field:
-        raise Refusal("bad_request", "no-host", close=True)
-    if options or exchange.upgrade is not None:
-        exchange.apply_connection(connection_options(options))
-    return told
-
-
-def _host(exchange: Exchange, value: bytes) -> None:
-    if exchange.host_field:
-        raise Refusal("bad_request", "host-twice", close=True)
-    exchange.host_field = value.decode("latin-1")
-    if not exchange.host_field:
-        raise Refusal("bad_request", "no-host", close=True)
-
-
-def _content_length(exchange: Exchange, value: bytes) -> None:
-    if (
-        exchange.content_length is not None
-        or not value.isdigit()
-        or len(value) > CONTENT_LENGTH_DIGITS
-    ):
-        raise Refusal("bad_request", "content-length", close=True)
-    exchange.content_length = int(value)
-
-
-def _transfer_encoding(exchange: Exchange, value: bytes) -> None:
-    # RFC 9112 section 6.1: chunked is the only coding we read; others are for whoever can decode them.
-    if exchange.chunked or value.lower() != b"chunked":
-        raise Refusal("bad_request", "transfer-encoding", close=True)
-    exchange.chunked = True
-
-
-def _authorization(exchange: Exchange, value: bytes) -> None:
-    if exchange.authorization is not None:
-        raise Refusal("bad_request", "authorization-twice")
-    exchange.authorization = value
-
-
-def _cookie(exchange: Exchange, value: bytes) -> None:
-    exchange.cookies.append(value)
-
-
-def _upgrade(exchange: Exchange, value: bytes) -> None:
-    exchange.upgrade = value.lower() if exchange.upgrade is None else b"several"
-
-
-def _expect(exchange: Exchange, value: bytes) -> None:
-    # RFC 9110 section 10.1.1; look-alikes are how Expect was used to desynchronise proxies.
-    if value.lower() != b"100-continue":
-        raise Refusal("bad_request", "expect", close=True)
-    exchange.expects_continue = True
-
-
-_READERS: dict[Kind, Callable[[Exchange, bytes], None]] = {
-    Kind.HOST: _host,
-    Kind.CONTENT_LENGTH: _content_length,
-    Kind.TRANSFER_ENCODING: _transfer_encoding,
-    Kind.AUTHORIZATION: _authorization,
-    Kind.COOKIE: _cookie,
-    Kind.UPGRADE: _upgrade,
-    Kind.EXPECT: _expect,
-}
-
-
-def _check_framing(exchange: Exchange, runtime: Runtime) -> None:
-    if exchange.chunked and (exchange.content_length is not None or exchange.http_version == "1.0"):
+def _check_framing(exchange: Exchange, fields: Fields, runtime: Runtime) -> None:
+    old = exchange.http_version == "1.0"
+    if fields.chunked and (fields.content_length is not None or old):
         raise Refusal("bad_request", "framing", close=True)
     bound = runtime.config.bounds.body_bytes
-    if bound and (exchange.content_length or 0) > bound:
+    if bound and (fields.content_length or 0) > bound:
         raise Refusal("body_too_large", close=True)
-    if exchange.expects_continue and (exchange.http_version == "1.0" or not exchange.has_body):
-        exchange.expects_continue = False  # RFC 9110 section 10.1.1: ignored
+    if old or not fields.has_body:
+        fields.expects_continue = False  # RFC 9110 section 10.1.1: ignored
 
 
 def _find_client(exchange: Exchange, told: list[tuple[bytes, bytes]], runtime: Runtime) -> None:
     """Believe a trusted peer, and only what the configuration names (CVE-2026-40575: open by default)."""
-    if not told or exchange.peer not in runtime.trusted:
+    if exchange.peer not in runtime.trusted:
         return
     said: dict[bytes, list[str]] = {}
     for name, value in told:

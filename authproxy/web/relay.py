@@ -37,7 +37,7 @@ async def relay(request: Request) -> web.StreamResponse:
     if websocket:
         # Never one that waited: it could end as we write, and the handshake is sent only once.
         return await open_tunnel(request, await pool.connect(), head, runtime)
-    if exchange.has_body:
+    if exchange.fields.has_body:
         return await _with_body(request, pool, head, runtime)
     return await _without_body(request, pool, head, runtime)
 
@@ -125,7 +125,7 @@ def _raise_upload_error(upload: "asyncio.Task[None]") -> None:
 async def _upload(request: Request, connection: Connection, runtime: Runtime) -> None:
     """Pass the body on as it comes, at least at `bounds.body_rate`, at most `bounds.body_bytes`."""
     exchange, content = request.exchange, request.content
-    if exchange.expects_continue:
+    if exchange.fields.expects_continue:
         send(request, CONTINUE)  # RFC 9110 section 10.1.1: only now, when the request is admitted
     bounds = runtime.config.bounds
     pace = _Pace(bounds.body_rate_bytes, runtime.idle_timeout(exchange))
@@ -136,9 +136,9 @@ async def _upload(request: Request, connection: Connection, runtime: Runtime) ->
         exchange.bytes_in += len(data)
         if bounds.body_bytes and exchange.bytes_in > bounds.body_bytes:
             raise Refusal("body_too_large", close=True)
-        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if exchange.chunked else data)
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if exchange.fields.chunked else data)
         await connection.drain()
-    if exchange.chunked:
+    if exchange.fields.chunked:
         connection.write(
             LAST_CHUNK
         )  # trailers are dropped: an identity header could hide there (CVE-2026-22815)

@@ -16,7 +16,7 @@ from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection, StaleConnection
 from authproxy.upstream.head import AnswerHead
-from authproxy.web.answer import Answer, connection_of, send, status_line
+from authproxy.web.answer import Answer, send, status_line
 from authproxy.web.compat import ClientConnection, Request
 from authproxy.web.delivery import deliver, passed_fields
 from authproxy.web.streams import watched
@@ -31,7 +31,7 @@ CLOSE_PATIENCE = 1.5  # seconds; a tunnel ends within 2 of the moment that it sh
 def is_websocket(request: Request) -> bool:
     """A WebSocket handshake as RFC 6455 section 4.1 has it; any other Upgrade is none."""
     exchange = request.exchange
-    if exchange.upgrade != b"websocket" or exchange.method != "GET" or exchange.has_body:
+    if exchange.upgrade != b"websocket" or exchange.method != "GET" or exchange.fields.has_body:
         return False
     if exchange.http_version != "1.1" or request.headers.getall("Sec-WebSocket-Version", []) != [
         "13"
@@ -80,7 +80,7 @@ def _check(request: Request, answer: AnswerHead) -> None:
 async def _carry(
     request: Request, connection: Connection, answer: AnswerHead, runtime: Runtime
 ) -> Answer:
-    exchange, client = request.exchange, connection_of(request)
+    exchange, client = request.exchange, request.connection
     client.patience = runtime.idle_timeout(exchange)
     _check(request, answer)
     connection.tunnel()
@@ -171,7 +171,7 @@ class Tunnel:
             await self._connection.drain()
 
     async def _to_client(self) -> None:
-        exchange, client = self._request.exchange, connection_of(self._request)
+        exchange, client = self._request.exchange, self._request.connection
         while data := await self._connection.read():
             if self._said:
                 continue  # RFC 6455 section 5.5.1: nothing follows a close frame

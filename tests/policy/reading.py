@@ -6,6 +6,7 @@ from authproxy.config.load import fill
 from authproxy.config.validate import validate
 from authproxy.config.yaml import read_yaml
 from authproxy.model.exchange import Exchange
+from authproxy.model.fields import Fields
 from authproxy.model.headers import HeaderRules
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
@@ -63,6 +64,7 @@ def request(identity: Identity | None = ALICE, target: str = "/a/b", **parts: An
     exchange.raw_target = target
     exchange.target = parse_target(target)
     exchange.identity = identity
+    exchange.fields = Fields()
     for name, value in parts.items():
-        setattr(exchange, name, value)
+        setattr(exchange.fields if name in Fields.__slots__ else exchange, name, value)
     return exchange
