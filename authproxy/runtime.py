@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from authproxy.authenticators import compile_authenticators
 from authproxy.authn.authentication import Authentication
-from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
-from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
 from authproxy.config.load import Loaded
-from authproxy.config.schema import Config, JwtAuthenticator, Upstream
-from authproxy.config.secrets import SecretError, read_secret
+from authproxy.config.schema import Config, Upstream
 from authproxy.model.address import Networks
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.exchange import Exchange
@@ -63,7 +62,7 @@ class Runtime:
     store: Store
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
-    verifiers: Mapping[str, JwtVerifier]
+    authenticators: Mapping[str, Authenticator]
     session_cookie: bytes = b""
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
@@ -108,7 +107,7 @@ class Verification:
 
     config: Config
     table: Table
-    verifiers: dict[str, JwtVerifier]
+    authenticators: dict[str, Authenticator]
     header_rules: HeaderRules
     profile: IdentityProfile
     cache: IdentityCache
@@ -117,7 +116,9 @@ class Verification:
         """Who the route asks for an identity; None where it asks nobody."""
         if not route.authenticators:
             return None
-        return Authentication([self.verifiers[name] for name in route.authenticators], self.cache)
+        return Authentication(
+            [self.authenticators[name] for name in route.authenticators], self.cache
+        )
 
     def rendered(self, identity: Identity) -> Identity:
         """The identity with its headers for the backend."""
@@ -155,53 +156,12 @@ def verification(loaded: Loaded, environ: Mapping[str, str]) -> Verification:
         ConfigError: the configuration has errors, or a key file cannot be used.
     """
     config = loaded.usable()
-    problems: list[Problem] = []
     profile = IdentityProfile(config.identity.profile)
-    verifiers = {}
-    for name, settings in config.authenticators.items():
-        keys = _keys(loaded, name, settings, environ, problems)
-        if keys is not None:
-            verifiers[name] = JwtVerifier(
-                name, settings, keys, config.bounds.token_bytes, profile.render
-            )
-    if problems:
-        raise ConfigError(problems)
+    authenticators = compile_authenticators(loaded, environ, profile.render)
     rules = HeaderRules(config.identity.strip)
-    return Verification(config, loaded.policies.table, verifiers, rules, profile, IdentityCache())
-
-
-def _keys(
-    loaded: Loaded,
-    name: str,
-    settings: JwtAuthenticator,
-    environ: Mapping[str, str],
-    problems: list[Problem],
-) -> KeySet | None:
-    path: SourcePath = ("authenticators", name, "keys")
-    try:
-        if settings.keys.secret is not None:
-            path = (*path, "secret")
-            return secret_key_set(
-                read_secret(settings.keys.secret, loaded.folder, environ), settings.algorithms
-            )
-        path = (*path, "file")
-        return load_key_set(
-            (loaded.folder / (settings.keys.file or "")).read_bytes(), settings.algorithms
-        )
-    except KeyProblem as error:
-        problems.append(
-            loaded.source.problem(path, "bad-keys", f"`{name}`: {error.text}", error.remedy)
-        )
-    except SecretError as error:
-        problems.append(
-            loaded.source.problem(
-                path, "bad-secret", f"`{name}`: {error}", "provide it, then try again"
-            )
-        )
-    except OSError as error:
-        text = f"`{name}`: {settings.keys.file} cannot be read: {(error.strerror or str(error)).lower()}"
-        problems.append(loaded.source.problem(path, "unreadable", text, "check its path and mode"))
-    return None
+    return Verification(
+        config, loaded.policies.table, authenticators, rules, profile, IdentityCache()
+    )
 
 
 def upstream_settings(loaded: Loaded) -> dict[str, UpstreamSettings]:
@@ -288,7 +248,7 @@ def compile_runtime(
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),
         upstreams=upstreams,
-        verifiers=decides.verifiers,
+        authenticators=decides.authenticators,
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,
     )

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from authproxy.authn.issue import generate_key, public_jwks, sign_test_token
+from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.config.load import Loaded, load
-from authproxy.config.schema import JwtAuthenticator
 from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.reload import prepare
 from authproxy.server.sockets import listen

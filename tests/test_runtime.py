@@ -91,7 +91,7 @@ def test_a_secret_comes_from_the_environment(tmp_path: Path) -> None:
     """`{env: NAME}` is read from the environment that is given, and from no other."""
     secret = authenticator() | {"keys": {"secret": {"env": "KEY"}}, "algorithms": ["HS256"]}
     config = loaded(tmp_path, authenticators={"tokens": secret})
-    assert "tokens" in verification(config, {"KEY": "s" * 64}).verifiers
+    assert "tokens" in verification(config, {"KEY": "s" * 64}).authenticators
     with pytest.raises(ConfigError):
         verification(config, {"KEY": "short"})
 

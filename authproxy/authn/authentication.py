@@ -8,10 +8,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from authproxy.authn.bearer import JwtVerifier, length_prefixed
+from authproxy.authn.authenticator import Authenticator, Credential, length_prefixed
 from authproxy.authn.cache import IdentityCache
-from authproxy.authn.compact import CompactToken, MalformedToken, parse
-from authproxy.authn.slots import HeaderView, Slot, challenge
+from authproxy.authn.slots import Presented, Slot, challenge
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 
@@ -19,15 +18,20 @@ from authproxy.model.identity import Identity
 class Reading:
     """An authenticator at one of its slots, with the beginning of its cache keys already hashed."""
 
-    __slots__ = ("_begun", "slot", "verifier")
+    __slots__ = ("_begun", "authenticator", "fingerprint", "slot")
 
-    def __init__(self, verifier: JwtVerifier, slot: Slot) -> None:
-        self.verifier = verifier
+    def __init__(self, authenticator: Authenticator, slot: Slot) -> None:
+        self.authenticator = authenticator
         self.slot = slot
-        self._begun = hashlib.sha256(length_prefixed(verifier.fingerprint, slot.name.encode()))
+        self.fingerprint = b""
+        self._begun = hashlib.sha256()
 
     def cache_key(self, credential: str) -> bytes:
         """SHA-256 over all that a verdict depends on; the credential comes last, so its length needs no prefix."""
+        fingerprint = self.authenticator.fingerprint
+        if fingerprint is not self.fingerprint:  # its keys have changed, or this is the first time
+            self.fingerprint = fingerprint
+            self._begun = hashlib.sha256(length_prefixed(fingerprint, self.slot.name.encode()))
         hashing = self._begun.copy()
         hashing.update(credential.encode("utf-8", "surrogatepass"))
         return hashing.digest()
@@ -48,18 +52,15 @@ class Authentication:
         "credential_headers",
     )
 
-    def __init__(self, verifiers: Sequence[JwtVerifier], cache: IdentityCache) -> None:
+    def __init__(self, authenticators: Sequence[Authenticator], cache: IdentityCache) -> None:
         self._cache = cache
-        doors = [(verifier.issuer, slot.name) for verifier in verifiers for slot in verifier.slots]
+        doors = [(one.takes, slot.name) for one in authenticators for slot in one.slots]
         if len(set(doors)) < len(doors):
-            raise ValueError(
-                "two authenticators of a route take the same issuer from the same place"
-            )
-        self._readings = tuple(
-            Reading(verifier, slot) for verifier in verifiers for slot in verifier.slots
-        )
+            raise ValueError("two authenticators of a route take the same from the same place")
+        self._readings = tuple(Reading(one, slot) for one in authenticators for slot in one.slots)
         # The commonest route by far has one; whether it is known can be asked without the lists below.
-        self._only = self._readings[0] if len(self._readings) == 1 else None
+        alone = len(self._readings) == 1 and not self._readings[0].authenticator.proves
+        self._only = self._readings[0] if alone else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
         schemes = tuple(dict.fromkeys(slot.challenge for slot in slots if slot.challenge)) or (
@@ -70,13 +71,13 @@ class Authentication:
         self.credential_headers = frozenset(
             b"authorization" if slot.challenge else slot.name.removeprefix("header:").encode()
             for slot in slots
-            if not slot.name.startswith("cookie:")
+            if slot.challenge or slot.name.startswith("header:")
         )
         self.credential_cookies = frozenset(
             slot.name.removeprefix("cookie:") for slot in slots if slot.name.startswith("cookie:")
         )
 
-    def recall(self, headers: HeaderView, now: float, memo: dict[type, Any]) -> Identity | None:
+    def recall(self, presented: Presented, now: float, memo: dict[type, Any]) -> Identity | None:
         """Who is calling, where that was verified a moment ago; None says nothing, `authenticate` does.
 
         `memo` belongs to these very headers (`model.fields.Fields`): the credential's digest is kept there.
@@ -87,22 +88,22 @@ class Authentication:
         reading = self._only
         if reading is None:
             return None
-        kept = memo.get(Authentication)
-        if kept is not None and kept[0] is reading:
-            key = kept[1]
+        kept, authenticator = memo.get(Authentication), reading.authenticator
+        if kept is not None and kept[0] is reading and kept[1] is authenticator.fingerprint:
+            key = kept[2]
         else:
-            credential = reading.slot.read(headers)
+            credential = reading.slot.read(presented)
             if not credential:
                 return None
             key = reading.cache_key(credential)
-            memo[Authentication] = reading, key
+            memo[Authentication] = reading, reading.fingerprint, key
         identity = self._cache.get(key, now)
-        if identity is not None and reading.verifier.in_time(identity, now):
+        if identity is not None and authenticator.in_time(identity, now):
             return identity
         return None
 
     async def authenticate(
-        self, headers: HeaderView, now: float, admit_unverified: Callable[[], None]
+        self, presented: Presented, now: float, admit_unverified: Callable[[], None]
     ) -> Identity:
         """Who is calling. `admit_unverified` is asked once before a credential that the cache does not know is judged.
 
@@ -110,61 +111,66 @@ class Authentication:
             Refusal: `unauthenticated`, `token_invalid` or `token_expired`, with its WWW-Authenticate; `bad_request`
                 for a credential that is there twice; whatever `admit_unverified` raises.
         """
-        presented = self._presented(headers)
-        if not presented:
+        found = self._found(presented)
+        if not found:
             raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
-        if len({reading.slot.name for reading, _ in presented}) == 1:
-            # One credential, the usual case: whoever is known to own it, the others would say `not mine`.
-            for reading, credential in presented:
-                identity = self._recall(reading, credential, now)
-                if identity is not None:
-                    return identity
         try:
-            return self._decide(presented, now, admit_unverified)
+            reading, identity = self._known(found, now) or await self._decide(
+                found, presented, now, admit_unverified
+            )
+            if reading.authenticator.proves:
+                await reading.authenticator.check_proof(identity, presented, now)
         except Refusal as refusal:
             if refusal.status == 401:
                 refusal.headers = self._error
             raise
+        return identity
 
-    def _presented(self, headers: HeaderView) -> list[tuple[Reading, str]]:
+    def _found(self, presented: Presented) -> list[tuple[Reading, str]]:
         return [
             (reading, credential)
             for reading in self._readings
-            if (credential := reading.slot.read(headers)) is not None
+            if (credential := reading.slot.read(presented)) is not None
         ]
+
+    def _known(
+        self, found: list[tuple[Reading, str]], now: float
+    ) -> tuple[Reading, Identity] | None:
+        """Of one credential, the usual case: whoever is known to own it, the others would say `not mine`."""
+        if len({reading.slot.name for reading, _ in found}) > 1:
+            return None
+        for reading, credential in found:
+            identity = self._recall(reading, credential, now)
+            if identity is not None:
+                return reading, identity
+        return None
 
     def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
         identity = self._cache.get(reading.cache_key(credential), now)
-        if identity is not None and reading.verifier.in_time(identity, now):
+        if identity is not None and reading.authenticator.in_time(identity, now):
             return identity
         return None
 
-    def _decide(
-        self, presented: list[tuple[Reading, str]], now: float, admit_unverified: Callable[[], None]
-    ) -> Identity:
-        opened: dict[str, CompactToken | None] = {}
-        for reading, credential in presented:
-            identity = self._recall(reading, credential, now) if len(presented) > 1 else None
+    async def _decide(
+        self,
+        found: list[tuple[Reading, str]],
+        presented: Presented,
+        now: float,
+        admit_unverified: Callable[[], None],
+    ) -> tuple[Reading, Identity]:
+        credentials: dict[str, Credential] = {}
+        for reading, text in found:
+            identity = self._recall(reading, text, now) if len(found) > 1 else None
             if identity is not None:
-                return identity
-            if not opened:
+                return reading, identity
+            if not credentials:
                 admit_unverified()
                 self._cache.misses += 1
-            identity = self._judge(reading, credential, now, opened)
+            credential = credentials.setdefault(text, Credential(text))
+            identity = await reading.authenticator.judge(credential, presented, now)
             if identity is not None:
-                self._cache.put(reading.cache_key(credential), identity, now)
-                return identity
+                self._cache.put(reading.cache_key(text), identity, now)
+                return reading, identity
         # The route reads this place and nobody took what is there: never anonymous.
-        raise Refusal("token_invalid", "issuer" if any(opened.values()) else "malformed")
-
-    def _judge(
-        self, reading: Reading, credential: str, now: float, opened: dict[str, CompactToken | None]
-    ) -> Identity | None:
-        reading.verifier.check_length(credential)
-        if credential not in opened:
-            try:
-                opened[credential] = parse(credential)
-            except MalformedToken:
-                opened[credential] = None
-        token = opened[credential]
-        return None if token is None else reading.verifier.judge(token, now)
+        tokens = any(credential.token for credential in credentials.values())
+        raise Refusal("token_invalid", "issuer" if tokens else "malformed")

@@ -7,15 +7,15 @@ check is checked here, and the tests hold every verdict against `jwt.decode` wit
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 
+from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
 from authproxy.authn.claims import Person, Times, check_audience, check_controls, invalid, text
-from authproxy.authn.compact import CompactToken, MalformedToken, parse
+from authproxy.authn.compact import CompactToken, MalformedToken
 from authproxy.authn.jwk import KID_MOST
 from authproxy.authn.keys import KeySet
-from authproxy.authn.slots import compile_slot
-from authproxy.config.schema import JwtAuthenticator
+from authproxy.authn.slots import Presented, compile_slot
+from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 
@@ -25,27 +25,9 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 # are JWE's (facts 69). Keys that a token brings or points at (jku, jwk, x5u, x5c) are never looked at (CVE-2018-0114).
 _NEVER = frozenset({"crit", "b64", "zip", "enc"})
 
-# What a profile makes of this shows which profile it is: cached identities hold their headers ready.
-_SPECIMEN = Identity(
-    "authenticator", "subject", ("group",), email="email", username="username", name="name"
-)
 
-
-def length_prefixed(*parts: bytes) -> bytes:
-    """Parts joined so that different parts never make the same bytes."""
-    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-
-
-class JwtVerifier:
-    """The authenticator `name`: takes the tokens of one issuer.
-
-    `fingerprint` changes with everything that a verdict depends on. `render` makes an identity's header bytes.
-    """
-
-    __slots__ = (
-        "_algorithms", "_audiences", "_claims", "_keys", "_render", "fingerprint", "issuer", "leeway", "name", "slots",
-        "token_bytes",
-    )  # fmt: skip
+class JwtVerifier(Authenticator):
+    """The authenticator `name`: takes the tokens of one issuer. `render` makes an identity's header bytes."""
 
     def __init__(
         self,
@@ -53,10 +35,11 @@ class JwtVerifier:
         settings: JwtAuthenticator,
         keys: KeySet,
         token_bytes: int,
-        render: Callable[[Identity], bytes | None],
+        render: Render,
     ) -> None:
         self.name = name
-        self.issuer = settings.issuer
+        self.settings = settings
+        self.issuer = self.takes = settings.issuer
         self.leeway = settings.leeway
         self.token_bytes = token_bytes
         self.slots = tuple(compile_slot(slot) for slot in settings.token_from)
@@ -65,9 +48,13 @@ class JwtVerifier:
         self._claims = settings.claims
         self._keys = keys
         self._render = render
-        parts = ("jwt", name, settings.model_dump_json(), keys.version, str(token_bytes))
-        encoded = length_prefixed(*(part.encode() for part in parts), render(_SPECIMEN) or b"")
-        self.fingerprint = hashlib.sha256(encoded).digest()
+        self._fingerprint = fingerprint_of(
+            render, "jwt", name, settings.model_dump_json(), keys.version, str(token_bytes)
+        )
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self._fingerprint
 
     @property
     def algorithms(self) -> frozenset[str]:
@@ -79,39 +66,29 @@ class JwtVerifier:
         """The keys in force."""
         return self._keys
 
-    def verify(self, token: str, now: float) -> Identity | None:
+    async def judge(
+        self, credential: Credential, _presented: Presented, now: float
+    ) -> Identity | None:
+        return self.verify(credential, now)
+
+    def verify(self, credential: Credential, now: float) -> Identity | None:
         """Who a token speaks of; None where it is not this issuer's, or no JWT at all.
 
         Raises:
             Refusal: `token_invalid`, or `token_expired` where nothing but its time is wrong.
         """
-        self.check_length(token)
-        try:
-            return self.judge(parse(token), now)
-        except MalformedToken:
-            return None
-
-    def check_length(self, token: str) -> None:
-        """Refuse what is over the bound, before a byte of it is decoded (facts 67, 68; 0 is no bound)."""
-        if len(token) > self.token_bytes > 0:
+        # Before a byte of it is decoded (facts 67, 68; 0 is no bound).
+        if len(credential.text) > self.token_bytes > 0:
             raise invalid("too-long")
-
-    def judge(self, token: CompactToken, now: float) -> Identity | None:
-        """The verdict of `verify` on a token that was taken apart already."""
+        token = credential.token
         # GHSA-75c5-xw7c-p5pm: the issuer is one string and equal, never a prefix and never one of a list.
-        if token.issuer != self.issuer:
+        if token is None or token.issuer != self.issuer:
             return None
         try:
             self._check_signature(token)
             return self._identity(token, now)
         except MalformedToken as malformed:
             raise invalid(str(malformed)) from None
-
-    def in_time(self, identity: Identity, now: float) -> bool:
-        """Is a cached identity good at this moment? Asked on every hit."""
-        if identity.expires_at is not None and now >= identity.expires_at + self.leeway:
-            return False
-        return identity.not_before is None or identity.not_before <= now + self.leeway
 
     def _check_signature(self, token: CompactToken) -> None:
         header = token.read_header()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authproxy.config.schema import ClaimNames
+from authproxy.config.authenticators import ClaimNames
 from authproxy.model.claims import MISSING, find_claim
 from authproxy.model.errors import Refusal
 

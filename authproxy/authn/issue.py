@@ -23,7 +23,7 @@ from jwt import PyJWS
 from authproxy.authn.compact import parse
 from authproxy.authn.jwk import KeyProblem, PublicKey, algorithm_named, algorithms_of, public_jwk
 from authproxy.authn.keys import secret_key_set
-from authproxy.config.schema import SYMMETRIC, JwtAuthenticator
+from authproxy.config.authenticators import SYMMETRIC, JwtAuthenticator
 
 _CURVES: dict[str, ec.EllipticCurve] = {
     "ES256": ec.SECP256R1(),

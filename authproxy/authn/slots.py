@@ -4,9 +4,10 @@ A slot gives the text that is presented there, or None where there is nothing fo
 """
 
 import binascii
+from dataclasses import dataclass
 from typing import Protocol
 
-from authproxy.config.schema import TokenSlot
+from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
 
 _NONE: list[str] = []
@@ -24,6 +25,40 @@ class HeaderView(Protocol):
         ...
 
 
+class Presented(Protocol):
+    """What of a request can say who makes it: the request itself, as far as authenticators look at it."""
+
+    @property
+    def headers(self) -> HeaderView:
+        """The header fields as they came."""
+        ...
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's certificate (DER), where the handshake asked for one and verified it."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        ...
+
+    @property
+    def target_uri(self) -> str:
+        """Scheme, authority and path as sent, without the query (RFC 9110 section 7.1; what a DPoP proof names)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What is presented outside of a server: by `policy explain`, by `token verify`, by tests."""
+
+    headers: HeaderView
+    certificate: bytes | None = None
+    method: str = "GET"
+    target_uri: str = ""
+
+
 class Slot(Protocol):
     """A place of the request. `name` tells it from all others; `challenge` is its scheme in WWW-Authenticate, if any."""
 
@@ -37,7 +72,7 @@ class Slot(Protocol):
         """The authentication scheme as configured; None where HTTP knows no scheme for it."""
         ...
 
-    def read(self, headers: HeaderView) -> str | None:
+    def read(self, presented: Presented) -> str | None:
         """What is presented here; "" where something is that cannot be a credential.
 
         Raises:
@@ -62,8 +97,8 @@ class SchemeSlot:
         self.name = f"scheme:{scheme.lower()}"
         self._scheme = scheme.lower()
 
-    def read(self, headers: HeaderView) -> str | None:
-        values = headers.getall("Authorization", _NONE)
+    def read(self, presented: Presented) -> str | None:
+        values = presented.headers.getall("Authorization", _NONE)
         if not values:
             return None
         scheme, _, credential = _single(values).partition(" ")
@@ -75,8 +110,8 @@ class BasicSlot(SchemeSlot):
 
     __slots__ = ()
 
-    def read(self, headers: HeaderView) -> str | None:
-        encoded = super().read(headers)
+    def read(self, presented: Presented) -> str | None:
+        encoded = super().read(presented)
         if encoded is None:
             return None
         try:
@@ -96,8 +131,8 @@ class HeaderSlot:
         self.name = f"header:{header.lower()}"
         self._header = header
 
-    def read(self, headers: HeaderView) -> str | None:
-        values = headers.getall(self._header, _NONE)
+    def read(self, presented: Presented) -> str | None:
+        values = presented.headers.getall(self._header, _NONE)
         return _single(values).strip(" \t") or None if values else None
 
 
@@ -111,10 +146,10 @@ class CookieSlot:
         self.name = f"cookie:{cookie}"
         self._cookie = cookie
 
-    def read(self, headers: HeaderView) -> str | None:
+    def read(self, presented: Presented) -> str | None:
         pairs = (
             pair.partition("=")
-            for line in headers.getall("Cookie", _NONE)
+            for line in presented.headers.getall("Cookie", _NONE)
             for pair in line.split(";")
         )
         values = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from authproxy.authn.slots import Presentation
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
@@ -46,7 +47,11 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         headers.add("Authorization", f"Bearer {asked.token}")
     lines = [(n.encode("latin-1", "replace"), v.encode()) for n, v in headers.items()]
     identify = (
-        _by_credentials(decides, headers) if asked.subject is None else _described(decides, asked)
+        _by_credentials(
+            decides, Presentation(headers, None, asked.method, asked.url.partition("?")[0])
+        )
+        if asked.subject is None
+        else _described(decides, asked)
     )
     trace = Trace()
     try:
@@ -76,11 +81,11 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
     }  # fmt: skip
 
 
-def _by_credentials(decides: Verification, headers: "CIMultiDict[str]") -> Identify:
+def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
     def identify(route: Route, exchange: Exchange) -> Identity | None:
         authentication = decides.authentication(route)
         assert authentication is not None
-        return asyncio.run(authentication.authenticate(headers, exchange.now, lambda: None))
+        return asyncio.run(authentication.authenticate(presented, exchange.now, lambda: None))
 
     return identify
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from authproxy.authn.issue import public_jwks, sign_test_token
 from authproxy.authn.jwk import KeyProblem
+from authproxy.config.authenticators import SYMMETRIC, JwtAuthenticator
 from authproxy.config.load import Loaded
-from authproxy.config.schema import SYMMETRIC, JwtAuthenticator
 from authproxy.model.errors import ConfigError
 from authproxy.model.source import Path as SourcePath
 
@@ -32,7 +32,11 @@ def issuing(loaded: Loaded) -> dict[str, JwtAuthenticator]:
         ConfigError: the configuration cannot be used.
     """
     authenticators = loaded.usable().authenticators
-    return {name: found for name, found in authenticators.items() if found.issue_with}
+    return {
+        name: found
+        for name, found in authenticators.items()
+        if isinstance(found, JwtAuthenticator) and found.issue_with
+    }
 
 
 def mint(loaded: Loaded, name: str, wanted: Wanted, now: float) -> str:

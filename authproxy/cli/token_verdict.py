@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from authproxy.authn.authenticator import Credential
+from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
-from authproxy.config.schema import JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.runtime import Verification
@@ -50,11 +52,12 @@ class TokenVerdict:
 def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
     """The verdict of the first authenticator that takes the token; of the first that calls it its own where none does."""
     refused: list[TokenVerdict] = []
-    for name, verifier in decides.verifiers.items():
+    credential = Credential(token)
+    for name, verifier in _verifiers(decides).items():
         try:
-            identity = verifier.verify(token, now)
+            identity = verifier.verify(credential, now)
         except Refusal as refusal:
-            reason = _explain(refusal.reason, decides.config.authenticators[name], token, now)
+            reason = _explain(refusal.reason, verifier.settings, token, now)
             refused.append(TokenVerdict(refusal.code, name, reason))
             continue
         if identity is not None:
@@ -62,12 +65,18 @@ def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
     return refused[0] if refused else TokenVerdict("token_invalid", None, _nobodys(decides, token))
 
 
+def _verifiers(decides: Verification) -> dict[str, JwtVerifier]:
+    """The authenticators that take signed tokens."""
+    found = decides.authenticators.items()
+    return {name: one for name, one in found if isinstance(one, JwtVerifier)}
+
+
 def _nobodys(decides: Verification, token: str) -> str:
     try:
         issuer = parse(token).issuer
     except MalformedToken as malformed:
         return f"malformed: it is no signed JWT ({malformed})"
-    known = ", ".join(f"{v.issuer} (`{name}`)" for name, v in decides.verifiers.items())
+    known = ", ".join(f"{v.issuer} (`{name}`)" for name, v in _verifiers(decides).items())
     return f"issuer: its `iss` is {_shown(issuer)}; authenticators take {known or 'none'}"
 
 

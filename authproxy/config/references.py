@@ -5,7 +5,8 @@ Parts that were cut out because they are wrong are not compared: one mistake is 
 
 from collections.abc import Collection, Iterator
 
-from authproxy.config.schema import Config, JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.schema import Config
 from authproxy.config.values import SocketAddress
 from authproxy.model.errors import Problem
 from authproxy.model.source import Path, Source
@@ -28,6 +29,8 @@ def check_references(config: Config, source: Source, cut: Collection[Path]) -> I
 def _check_issuers(config: Config, source: Source) -> Iterator[Problem]:
     taken: dict[tuple[str, ...], str] = {}
     for name, settings in config.authenticators.items():
+        if not isinstance(settings, JwtAuthenticator):
+            continue
         others = {taken.setdefault(slot, name): None for slot in _slots(settings)}
         for other in others:
             if other != name:

@@ -41,6 +41,7 @@ _WORDS: Mapping[str, tuple[str, str, str]] = {
     "string_too_short": ("empty-text", "must not be empty", "write something, or remove the key"),
     "none_required": ("wrong-type", "cannot be set", "remove it"),
     "literal_error": ("unknown-value", "has no such value", "write {expected}"),
+    "union_tag_invalid": ("unknown-value", "has no such value", "write {expected_tags}"),
     "greater_than_equal": ("too-small", "is too small", "write at least {ge}"),
     "string_pattern_mismatch": (
         "bad-text",
@@ -99,6 +100,8 @@ def _path(detail: ErrorDetails, source: Source) -> Path:
             path = (*path, part)
     if detail["type"] == "missing":
         return (*path, detail["loc"][-1])
+    if detail["type"].startswith("union_tag_"):
+        return (*path, "type")
     return path
 
 
@@ -167,10 +170,10 @@ def _problem(
     if "remedy" in context:
         text, offset = f"`{name}`: {context['text']}", context.get("offset", 0)
         return source.problem(path, kind, text, context["remedy"], offset=offset)
-    if kind == "missing":
+    if kind in {"missing", "union_tag_not_found"}:
         return source.problem(path[:-1], "missing-key", f"`{name}` is missing", f"add `{name}`")
     if kind == "extra_forbidden":
-        fields = ", ".join(_fields(path[:-1], model))
+        fields = ", ".join(_fields(path[:-1], model, source))
         remedy = f"did you mean `{meant[-1]}`?" if meant != path else f"known keys: {fields}"
         text = f"there is no key `{name}` here"
         return source.problem(path, "unknown-key", text, remedy, key=True)
@@ -187,25 +190,30 @@ def _meant(path: Path, detail: ErrorDetails, source: Source, model: type[BaseMod
     """The path that was probably meant by an unknown key, where nothing stands there yet."""
     if detail["type"] != "extra_forbidden":
         return None
-    free = [f for f in _fields(path[:-1], model) if (*path[:-1], f) not in source.values]
+    free = [f for f in _fields(path[:-1], model, source) if (*path[:-1], f) not in source.values]
     close = difflib.get_close_matches(str(path[-1]), free, 1)
     return (*path[:-1], close[0]) if close else None
 
 
-def _fields(path: Path, model: type[BaseModel]) -> list[str]:
+def _fields(path: Path, model: type[BaseModel], source: Source) -> list[str]:
     known: Any = model
-    for part in path:
-        known = _inner(known, part)
+    for at, part in enumerate(path):
+        known = _inner(known, part, source.values.get((*path[: at + 1], "type")))
     return list(getattr(known, "model_fields", {}))
 
 
-def _inner(model: Any, part: str | int) -> Any:
-    """The model behind a field (through lists, mappings and unions), as far as there is exactly one."""
+def _inner(model: Any, part: str | int, kind: Any) -> Any:
+    """The model behind a field (through lists, mappings and unions): of several the one whose `type` is `kind`."""
     field = getattr(model, "model_fields", {}).get(part)
-    todo = [field.annotation] if field is not None else [model]
+    todo, found = [field.annotation] if field is not None else [model], []
     while todo:
-        found = todo.pop()
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            return found
-        todo += getattr(found, "__args__", ())
-    return None
+        one = todo.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            found.append(one)
+        todo += getattr(one, "__args__", ())
+    return next((m for m in found if _is_of(m, kind)), found[0] if len(found) == 1 else None)
+
+
+def _is_of(model: type[BaseModel], kind: Any) -> bool:
+    field = model.model_fields.get("type")
+    return field is not None and kind in getattr(field.annotation, "__args__", ())

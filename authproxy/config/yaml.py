@@ -20,6 +20,7 @@ ALIASED_MOST = 100_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?[0-9]{1,64}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,64}|[0-9]{1,64}(?:\.[0-9]{0,64})?)(?:[eE][-+]?[0-9]{1,5})?")
+TOO_DEEP = f"nested more than {DEPTH_MOST} deep"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -54,8 +55,7 @@ def _check_events(text: bytes, file: str) -> list[Problem]:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_MOST:
-                said = f"nested more than {DEPTH_MOST} deep"
-                raise ConfigError([_at(event, file, "too-deep", said, "flatten it")])
+                raise ConfigError([_at(event, file, "too-deep", TOO_DEEP, "flatten it")])
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if getattr(event, "tag", None) is not None:
@@ -76,6 +76,10 @@ def _syntax(error: Exception, file: str) -> Problem:
         str(getattr(error, "context", "") or ""),
         str(getattr(error, "problem", "") or error),
     )
+    if (
+        "nesting depth" in problem
+    ):  # newer scanners have a bound of their own, and meet it before ours
+        return Problem(file, line, column, "too-deep", TOO_DEEP, "flatten it")
     if "alias" in context + problem:
         text, remedy = "an unquoted `*` begins a YAML alias", 'quote it: `"*.example"`'
     else:

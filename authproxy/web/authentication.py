@@ -19,7 +19,7 @@ async def authentication(request: Request, handler: Handler) -> web.StreamRespon
     ):
         return await handler(request)
 
-    known = engine.authentication.recall(request.headers, exchange.now, exchange.fields.memo)
+    known = engine.authentication.recall(request, exchange.now, exchange.fields.memo)
     exchange.identity = known or await _authenticate(request, engine.authentication)
     return await handler(request)
 
@@ -32,7 +32,7 @@ async def _authenticate(request: Request, authentication: Authentication) -> Ide
         runtime.limiter.look(runtime.failures, exchange)
 
     try:
-        return await authentication.authenticate(request.headers, exchange.now, admit_unverified)
+        return await authentication.authenticate(request, exchange.now, admit_unverified)
     except Refusal as refusal:
         if refusal.code == "token_invalid":
             _count_failure(runtime, request)

@@ -10,7 +10,7 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import http_parser, web
 from aiohttp.http_parser import RawRequestMessage
@@ -24,6 +24,7 @@ from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
 from authproxy.model.headers import HeaderRules
+from authproxy.telemetry.metrics import Metrics
 from authproxy.web.unparsed import error_info, refusal_of
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,6 @@ LINGER = 2.0
 READ_BUFFER = 64 << 10
 NEVER = 1e9
 FRESH = 1.0  # seconds for a first request, also during a drain: the client does not know yet
-
-
-class Tally(Protocol):
-    """Where requests are counted, and what other workers count."""
-
-    def count(self, exchange: Exchange, seconds: float) -> None:
-        """Note a request that has ended."""
-
-    def connections_elsewhere(self, here: int) -> int:
-        """How many connections the other workers have; they learn that this one has `here`."""
 
 
 class Request(web.BaseRequest):
@@ -59,6 +50,18 @@ class Request(web.BaseRequest):
     def head(self) -> RawRequestMessage:
         """What the parser made of the head; every layer that needs more than the exchange reads it here."""
         return self._message
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's certificate (DER), where the handshake asked for one and verified it."""
+        tls = self.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert(binary_form=True)
+
+    @property
+    def target_uri(self) -> str:
+        """Scheme, authority and path as sent, without the query (RFC 9110 section 7.1)."""
+        x = self.exchange
+        return f"{x.scheme}://{x.host_field}{x.raw_target.partition('?')[0]}"
 
 
 Handler = Callable[[Request], Awaitable[web.StreamResponse]]
@@ -88,7 +91,7 @@ class Server(web.Server):
         tls: bool,
         runtime: Any,
         siblings: "Iterable[Server]" = (),
-        tally: Tally | None = None,
+        tally: Metrics | None = None,
     ) -> None:
         self.name = name
         self.tls = tls
@@ -137,7 +140,7 @@ class Server(web.Server):
         if not self.bounds.connections:
             return False
         here = self.count + sum(s.count for s in self._siblings if s is not self)
-        elsewhere = self.tally.connections_elsewhere(here) if self.tally is not None else 0
+        elsewhere = self.tally.connections_elsewhere(here) if self.tally else 0
         return self.bounds.connections < here + elsewhere
 
     def sweep(self, now: float) -> None:
@@ -332,10 +335,8 @@ class ClientConnection(RequestHandler):
                 self._head_since = self._loop.time()
             self._head_bytes += len(data)
             bounds = self._server.bounds
-            if (
-                bounds.header_bytes
-                and self._head_bytes > bounds.header_bytes + (bounds.uri_bytes or 0) + 1024
-            ):
+            most = bounds.header_bytes and bounds.header_bytes + (bounds.uri_bytes or 0) + 1024
+            if most and self._head_bytes > most:
                 self._refuse(Refusal("headers_too_large", close=True))
 
     def _tell_reader(self) -> None:
@@ -393,8 +394,6 @@ class ClientConnection(RequestHandler):
         refusal = refusal_of(error.exc, self.max_line_size)
         return lambda request: self._server.refuse_unparsed(request, refusal)
 
-    def handle_error(
-        self, *_: Any, exc: BaseException | None = None, **__: Any
-    ) -> web.StreamResponse:
+    def handle_error(self, *_: Any, exc: BaseException | None = None, **__: Any) -> web.Response:
         """Nothing gets here, as the envelope answers everything; close rather than let aiohttp write a page."""
         raise ConnectionError("not answered by the envelope") from exc

@@ -181,7 +181,9 @@ def assemble(facts: Facts) -> Status:
         listeners=_listeners(facts),
         routes=list(_routes(facts, routes)),
         upstreams=list(_upstreams(totals, runtime)),
-        key_sets=[_key_set(verifier) for verifier in runtime.verifiers.values()],
+        key_sets=[
+            _key_set(one) for one in runtime.authenticators.values() if isinstance(one, JwtVerifier)
+        ],
         identity_cache=_cache(totals),
         reload=_reload(facts.reload),
     )

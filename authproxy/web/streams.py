@@ -48,5 +48,5 @@ def _ends_at(request: Request) -> float:
     identity, route = request.exchange.identity, request.exchange.route
     if identity is None or identity.expires_at is None or route.finish_streams:
         return math.inf
-    settings = request.runtime.config.authenticators.get(identity.authenticator)
-    return identity.expires_at + (settings.leeway if settings is not None else 0.0)
+    authenticator = request.runtime.authenticators.get(identity.authenticator)
+    return identity.expires_at + (authenticator.leeway if authenticator is not None else 0.0)

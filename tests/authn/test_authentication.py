@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 from authproxy.authn.authentication import Authentication, Reading
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.cache import IdentityCache
-from authproxy.authn.slots import compile_slot
-from authproxy.config.schema import TokenSlot
+from authproxy.authn.slots import Presentation, compile_slot
+from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from tests.authn.tokens import NOW, key_for, keys_for, plain_verifier, token, verifier
@@ -40,7 +40,9 @@ class Door:
 
     async def identity(self, *fields: tuple[str, str], now: float = NOW) -> Identity:
         """Who comes with these headers."""
-        return await self.authentication.authenticate(CIMultiDict(fields), now, self.admit)
+        return await self.authentication.authenticate(
+            Presentation(CIMultiDict(fields)), now, self.admit
+        )
 
     async def refusal(self, *fields: tuple[str, str], now: float = NOW) -> Refusal:
         """Why who comes with these headers is refused."""
@@ -276,5 +278,5 @@ def test_what_the_backend_must_not_get() -> None:
 
 def test_two_authenticators_for_one_issuer_and_slot_are_an_error() -> None:
     """Contract section 3: nobody could say which of them decides."""
-    with pytest.raises(ValueError, match="same issuer"):
+    with pytest.raises(ValueError, match="take the same"):
         Authentication([verifier(name="a"), verifier(name="b")], IdentityCache())

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from authproxy.authn.authenticator import Credential
 from authproxy.authn.issue import public_jwks
 from authproxy.authn.keys import load_key_set
 from authproxy.model.identity import Identity
@@ -40,7 +41,7 @@ def test_an_identity_holds_what_the_claims_say() -> None:
         "groups": ["eng", "ops", "eng"], "scope": "a b", "email": "a@x.test", "preferred_username": "al", "name": "Al",
         "iat": NOW - 5, "nbf": NOW - 4,
     }  # fmt: skip
-    identity = verifier().verify(token(claims), NOW)
+    identity = verifier().verify(Credential(token(claims)), NOW)
     assert identity == Identity(
         "tokens", "alice", ("eng", "ops"), frozenset({"a", "b"}), "a@x.test", "al", "Al", {**CLAIMS, **claims},
         NOW - 5, NOW - 4, NOW + 3600, "j-1",
@@ -52,7 +53,7 @@ def test_an_identity_holds_what_the_claims_say() -> None:
 def test_an_identity_too_large_for_headers_has_no_header_block() -> None:
     """None tells authorization to refuse, instead of cutting a group off."""
     text = token({"groups": [f"{n:0200}" for n in range(50)]})
-    identity = verifier(token_bytes=0).verify(text, NOW)
+    identity = verifier(token_bytes=0).verify(Credential(text), NOW)
     assert identity is not None
     assert identity.header_block is None
 
@@ -60,9 +61,9 @@ def test_an_identity_too_large_for_headers_has_no_header_block() -> None:
 def test_the_credential_is_known_by_its_jti_or_its_signed_part() -> None:
     """Revocation finds a token by `jti`; where that is absent, null or empty, by the hash of what was signed."""
     judge = verifier()
-    named = judge.verify(GOOD, NOW)
+    named = judge.verify(Credential(GOOD), NOW)
     unnamed = [
-        judge.verify(text, NOW)
+        judge.verify(Credential(text), NOW)
         for text in (token({"jti": ""}), token({"jti": None}), token(without="jti"))
     ]
     assert named is not None
@@ -302,7 +303,7 @@ def test_the_fingerprint_changes_with_all_that_a_verdict_depends_on() -> None:
 def test_a_cached_identity_is_asked_for_its_time() -> None:
     """`exp` and `nbf` hold at every moment, with the same leeway as at the first."""
     judge = verifier()
-    identity = judge.verify(token({"nbf": NOW - 10}), NOW)
+    identity = judge.verify(Credential(token({"nbf": NOW - 10})), NOW)
     assert identity is not None
     moments = {NOW - 41: False, NOW - 40: True, CLAIMS["exp"] + 29: True, CLAIMS["exp"] + 30: False}
     assert {moment: judge.in_time(identity, moment) for moment in moments} == moments

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from authproxy.authn.claims import Person, check_audience, email, find, moment, text, texts
-from authproxy.config.schema import ClaimNames
+from authproxy.config.authenticators import ClaimNames
 from authproxy.model.errors import Refusal
 
 

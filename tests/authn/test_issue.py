@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from authproxy.authn.authenticator import Credential
 from authproxy.authn.compact import MalformedToken
 from authproxy.authn.issue import generate_key, inspect, public_jwks, sign_test_token
 from authproxy.authn.jwk import KeyProblem
-from authproxy.config.schema import ASYMMETRIC, SYMMETRIC
+from authproxy.config.authenticators import ASYMMETRIC, SYMMETRIC
 from authproxy.model.identity import Identity
 from tests.authn.tokens import (
     ALGORITHMS,
@@ -39,7 +40,7 @@ def issue(algorithm: str = "RS256", pem: bytes | None = None, **options: Any) ->
 
 def taken(text: str, algorithm: str = "RS256", **changes: Any) -> Identity:
     """The identity that the authenticator makes of it."""
-    identity = verifier(algorithm, **changes).verify(text, NOW)
+    identity = verifier(algorithm, **changes).verify(Credential(text), NOW)
     assert identity is not None
     return identity
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from authproxy.authn.slots import Slot, challenge, compile_slot
-from authproxy.config.schema import TokenSlot
+from authproxy.authn.slots import Presentation, Slot, challenge, compile_slot
+from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
 
 BEARER = compile_slot(TokenSlot(header="Authorization", scheme="Bearer"))
@@ -19,7 +19,7 @@ COOKIE = compile_slot(TokenSlot(cookie="tok"))
 
 def read(slot: Slot, *fields: tuple[str, str]) -> str | None:
     """What the slot finds among these header fields."""
-    return slot.read(CIMultiDict(fields))
+    return slot.read(Presentation(CIMultiDict(fields)))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from authproxy.authn.authenticator import Credential
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.issue import generate_key, public_jwks
 from authproxy.authn.jwk import algorithm_named
 from authproxy.authn.keys import KeySet, load_key_set, secret_key_set
-from authproxy.config.schema import ASYMMETRIC, SYMMETRIC, JwtAuthenticator
+from authproxy.config.authenticators import ASYMMETRIC, SYMMETRIC, JwtAuthenticator
 from authproxy.config.values import Secret
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import IdentityProfile
@@ -117,7 +118,7 @@ def plain_verifier() -> JwtVerifier:
 def verdict(text: str, judge: JwtVerifier | None = None, now: float = NOW) -> str:
     """`accepted`, `not-mine`, or the code and reason of the refusal."""
     try:
-        identity = (judge or plain_verifier()).verify(text, now)
+        identity = (judge or plain_verifier()).verify(Credential(text), now)
     except Refusal as refusal:
         return f"{refusal.code} {refusal.reason}"
     return "accepted" if identity is not None else "not-mine"

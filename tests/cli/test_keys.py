@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from authproxy.cli.keys import Algorithm
-from authproxy.config.schema import ASYMMETRIC, SYMMETRIC
+from authproxy.config.authenticators import ASYMMETRIC, SYMMETRIC
 from authproxy.model.errors import ConfigError
 from tests.cli.program import run, succeed
 

@@ -60,6 +60,6 @@ def test_a_long_value_is_cut(tmp_path: Path, decides: Verification) -> None:
 
 def test_nobody_takes_anything(decides: Verification) -> None:
     """Without authenticators every token is nobody's."""
-    verdict = judge_token(replace(decides, verifiers={}), "eyJhIjoxfQ.eyJpc3MiOiJhIn0.AAAA", 0)
+    verdict = judge_token(replace(decides, authenticators={}), "eyJhIjoxfQ.eyJpc3MiOiJhIn0.AAAA", 0)
     assert (verdict.code, verdict.authenticator) == ("token_invalid", None)
     assert verdict.reason == "issuer: its `iss` is 'a'; authenticators take none"

@@ -42,7 +42,7 @@ async def test_expiry_counts_on_every_request() -> None:
             pass
         verifier = p.runtime.engines[p.runtime.table.routes[1]].authentication
         assert verifier is not None
-        verifier._readings[0].verifier.leeway = 0.0
+        verifier._readings[0].authenticator.leeway = 0.0
         assert (await p.request("GET", "/guarded/1", token=late, link=link)).code == "token_expired"
 
 

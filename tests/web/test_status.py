@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.keys import secret_key_set
+from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Problem
 from authproxy.telemetry.metrics import BUCKETS, Series
 from authproxy.telemetry.rates import Minute
@@ -50,7 +52,9 @@ async def test_what_happened_is_told() -> None:
         assert (upstream.name, upstream.requests, upstream.idle) == ("backend", 4, 1)
         (keys,) = status.key_sets
         assert (keys.authenticator, keys.algorithms, keys.keys) == ("tokens", ("ES256",), 1)
-        assert keys.version == p.runtime.verifiers["tokens"].keys.version[:12]
+        verifier = p.runtime.authenticators["tokens"]
+        assert isinstance(verifier, JwtVerifier)
+        assert keys.version == verifier.keys.version[:12]
 
 
 async def test_nobody_is_named() -> None:
@@ -72,16 +76,12 @@ async def test_a_secret_has_no_version() -> None:
     """The version of a set of HS* keys is a hash of the secret, which could be tried offline: it is never told."""
     secret = b"a secret of thirty-two bytes at least"
     async with playbook() as p:
-        verifier = p.runtime.verifiers["tokens"]
         keys = secret_key_set(secret, ["HS256"])
-        shared = type(verifier)(
-            "shared",
-            p.loaded.usable().authenticators["tokens"].model_copy(update={"algorithms": ["HS256"]}),
-            keys,
-            8192,
-            lambda _identity: b"",
-        )
-        runtime = replace(p.runtime, verifiers={"shared": shared})
+        settings = p.loaded.usable().authenticators["tokens"]
+        assert isinstance(settings, JwtAuthenticator)
+        settings = settings.model_copy(update={"algorithms": ["HS256"]})
+        shared = JwtVerifier("shared", settings, keys, 8192, lambda _identity: b"")
+        runtime = replace(p.runtime, authenticators={"shared": shared})
         (told,) = assemble(facts_of(p, runtime=runtime)).key_sets
         assert (told.algorithms, told.keys, told.version) == (("HS256",), 1, None)
         assert keys.version[:8] not in orjson.dumps(told).decode()

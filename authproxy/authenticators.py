@@ -1,0 +1,73 @@
+"""From the configuration's authenticators to those that judge: one function a `type`, each with its files read.
+
+All that can fail about keys and secrets fails here, as problems with their places, every one at once.
+"""
+
+from collections.abc import Mapping
+
+from authproxy.authn.authenticator import Authenticator, Render
+from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
+from authproxy.config.authenticators import CertificateAuthenticator, JwtAuthenticator
+from authproxy.config.load import Loaded
+from authproxy.config.secrets import SecretError, read_secret
+from authproxy.model.errors import ConfigError, Problem
+from authproxy.model.source import Path as SourcePath
+
+
+def compile_authenticators(
+    loaded: Loaded, environ: Mapping[str, str], render: Render
+) -> dict[str, Authenticator]:
+    """The authenticators by their names; `render` makes an identity's header bytes.
+
+    Raises:
+        ConfigError: a key or a secret of one cannot be used.
+    """
+    config, problems = loaded.usable(), list[Problem]()
+    found: dict[str, Authenticator] = {}
+    for name, settings in config.authenticators.items():
+        if isinstance(settings, CertificateAuthenticator):
+            path: SourcePath = ("authenticators", name, "type")
+            text, remedy = "certificates of clients are not read yet", "write `type: jwt`"
+            problems.append(loaded.source.problem(path, "not-available", text, remedy))
+            continue
+        keys = _keys(loaded, name, settings, environ, problems)
+        if keys is not None:
+            found[name] = JwtVerifier(name, settings, keys, config.bounds.token_bytes, render)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _keys(
+    loaded: Loaded,
+    name: str,
+    settings: JwtAuthenticator,
+    environ: Mapping[str, str],
+    problems: list[Problem],
+) -> KeySet | None:
+    path: SourcePath = ("authenticators", name, "keys")
+    try:
+        if settings.keys.secret is not None:
+            path = (*path, "secret")
+            return secret_key_set(
+                read_secret(settings.keys.secret, loaded.folder, environ), settings.algorithms
+            )
+        path = (*path, "file")
+        return load_key_set(
+            (loaded.folder / (settings.keys.file or "")).read_bytes(), settings.algorithms
+        )
+    except KeyProblem as error:
+        problems.append(
+            loaded.source.problem(path, "bad-keys", f"`{name}`: {error.text}", error.remedy)
+        )
+    except SecretError as error:
+        problems.append(
+            loaded.source.problem(
+                path, "bad-secret", f"`{name}`: {error}", "provide it, then try again"
+            )
+        )
+    except OSError as error:
+        text = f"`{name}`: {settings.keys.file} cannot be read: {(error.strerror or str(error)).lower()}"
+        problems.append(loaded.source.problem(path, "unreadable", text, "check its path and mode"))
+    return None

@@ -1,0 +1,101 @@
+"""What every kind of authenticator promises: it looks at what a request presents and answers *identity*, *not mine* or
+*mine and bad*.
+
+Bad is a Refusal and final. Whoever answers here only judges: the order of a route's list, the cache and the bound on
+failures are `authentication.py`'s business, what an identity may do is the policy's.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from authproxy.authn.compact import CompactToken, MalformedToken, parse
+from authproxy.authn.slots import Presented, Slot
+from authproxy.model.identity import Identity
+
+
+def length_prefixed(*parts: bytes) -> bytes:
+    """Parts joined so that different parts never make the same bytes."""
+    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+# What a profile makes of this shows which profile it is: cached identities hold their headers ready.
+_SPECIMEN = Identity(
+    "authenticator", "subject", ("group",), email="email", username="username", name="name"
+)
+Render = Callable[[Identity], bytes | None]
+
+
+def fingerprint_of(render: Render, *parts: str) -> bytes:
+    """32 bytes for what a verdict depends on, and for what `render` makes of an identity."""
+    encoded = length_prefixed(*(part.encode() for part in parts), render(_SPECIMEN) or b"")
+    return hashlib.sha256(encoded).digest()
+
+
+class Credential:
+    """The text that a slot held; taken apart as a token at most once, whoever asks and however often."""
+
+    __slots__ = ("_parsed", "_token", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._parsed = False
+        self._token: CompactToken | None = None
+
+    @property
+    def token(self) -> CompactToken | None:
+        """The text as a signed token (RFC 7515 section 7.1), None where it is none. Check its length first."""
+        if not self._parsed:
+            self._parsed = True
+            try:
+                self._token = parse(self.text)
+            except MalformedToken:
+                self._token = None
+        return self._token
+
+
+class Authenticator(ABC):
+    """One of the configuration's authenticators, by its `name` there; `slots` is where it reads credentials.
+
+    `takes` tells apart who reads the same slot: an issuer's tokens, opaque ones; two that take the same are an error.
+    `leeway` (seconds) is how far clocks may differ. `proves` says that a credential alone is not enough: each request
+    brings a proof with it, and `check_proof` is asked on every one, also when the identity is known.
+    """
+
+    name: str
+    slots: Sequence[Slot]
+    takes: str
+    leeway: float = 0.0
+    proves: bool = False
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> bytes:
+        """32 bytes that change with everything a verdict depends on, keys in force included; the same object until then.
+
+        Cached identities are bound to it: what was verified by a key that is gone is verified anew.
+        """
+
+    @abstractmethod
+    async def judge(
+        self, credential: Credential, presented: Presented, now: float
+    ) -> Identity | None:
+        """Whose credential this is; None where it is not this authenticator's to judge.
+
+        Raises:
+            Refusal: it is, and it is bad: `token_invalid`, `token_expired`; `state_unavailable` where nobody can tell.
+        """
+
+    async def check_proof(self, identity: Identity, presented: Presented, now: float) -> None:
+        """Refuse where this very request does not prove that whoever sent it may use the credential.
+
+        Raises:
+            Refusal: `token_invalid`.
+        """
+        raise NotImplementedError(f"{self.name} says that it `proves`, and checks nothing")
+
+    def in_time(self, identity: Identity, now: float) -> bool:
+        """Is a cached identity good at this moment? Asked on every hit."""
+        if identity.expires_at is not None and now >= identity.expires_at + self.leeway:
+            return False
+        return identity.not_before is None or identity.not_before <= now + self.leeway

@@ -1,0 +1,175 @@
+"""The models of the section `authenticators`: one class a `type`, told apart by that word.
+
+Values only, as in `schema.py`; whether two of them would take the same credential is `references.py`'s question.
+"""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from authproxy.config.values import Duration, Secret, has_userinfo, later
+from authproxy.model.shape import Section, wrong
+
+Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
+
+Asymmetric = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]  # fmt: skip
+Symmetric = Literal["HS256", "HS384", "HS512"]
+ASYMMETRIC: tuple[str, ...] = get_args(Asymmetric)
+SYMMETRIC: tuple[str, ...] = get_args(Symmetric)
+Algorithm = Literal[Asymmetric, Symmetric]
+
+
+class Keys(Section):
+    """What verifies tokens: a file (JWKS or PEM), or a secret for HS*."""
+
+    file: StrictStr | None = None
+    secret: Secret | None = None
+    url: later("fetching keys by URL") = None  # type: ignore[valid-type]
+    ca: later("fetching keys by URL") = None  # type: ignore[valid-type]
+    discovery: later("fetching keys by discovery") = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Keys":
+        if (self.file is None) == (self.secret is None):
+            raise wrong(
+                "bad-keys",
+                "keys come from one place",
+                "write either {file: PATH} or {secret: {file: PATH}}",
+            )
+        return self
+
+
+class TokenSlot(Section):
+    """A place of the request that a token is read from; never the query (it is logged everywhere)."""
+
+    header: HeaderName | None = None
+    scheme: Annotated[StrictStr, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$")] | None = None
+    cookie: Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TokenSlot":
+        if (self.header is None) == (self.cookie is None):
+            raise wrong(
+                "bad-slot",
+                "a token is read from one place",
+                "write either {header: NAME} or {cookie: NAME}",
+            )
+        if self.scheme is not None and (self.header or "").lower() != "authorization":
+            raise wrong(
+                "bad-slot",
+                "only Authorization has a scheme",
+                "remove `scheme`, or read the header Authorization",
+            )
+        if (self.header or "").lower() == "authorization" and self.scheme is None:
+            raise wrong("bad-slot", "Authorization is read by its scheme", "add `scheme: Bearer`")
+        return self
+
+
+class ClaimNames(Section):
+    """Which claims (names or dotted paths) say what of the identity."""
+
+    subject: StrictStr = "sub"
+    groups: StrictStr = "groups"
+    scopes: StrictStr = "scope"
+    email: StrictStr = "email"
+    username: StrictStr = "preferred_username"
+    name: StrictStr = "name"
+
+
+class SigningKey(Section):
+    """A private key by its file."""
+
+    file: StrictStr
+
+
+class JwtAuthenticator(Section):
+    """Takes the tokens of one issuer."""
+
+    type: Literal["jwt"]
+    issuer: Annotated[StrictStr, Field(min_length=1)]
+    audiences: Annotated[list[Annotated[StrictStr, Field(min_length=1)]], Field(min_length=1)]
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)]
+    keys: Keys
+    token_from: Annotated[list[TokenSlot], Field(min_length=1)] = [
+        TokenSlot(header="Authorization", scheme="Bearer")
+    ]
+    leeway: Duration = 30.0
+    claims: ClaimNames = ClaimNames()
+    issue_with: SigningKey | None = None
+
+    @field_validator("issuer")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if has_userinfo(value):
+            text = "credentials in a URL are refused"
+            raise wrong("literal-secret", text, "write the issuer without them")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "JwtAuthenticator":
+        symmetric = {a for a in self.algorithms if a in SYMMETRIC}
+        if symmetric and len(symmetric) != len(set(self.algorithms)):
+            # CVE-2026-48526: with both families a public key could pass for an HMAC secret.
+            raise wrong(
+                "mixed-algorithms",
+                "HS* cannot stand beside public-key algorithms",
+                "give each its own authenticator",
+            )
+        if bool(symmetric) != (self.keys.secret is not None):
+            raise wrong(
+                "bad-keys",
+                "the keys do not fit the algorithms",
+                "HS* takes `keys: {secret: …}`, all others `keys: {file: …}`",
+            )
+        if self.leeway > 300:
+            raise wrong(
+                "bad-leeway",
+                "a leeway over 5m hides clocks that are wrong",
+                "write at most `5m`; 30s is usual",
+            )
+        return self
+
+
+class CertificateAuthenticator(Section):
+    """Takes the client's certificate, where a listener asks for one; `subject` is the part of it that names the caller."""
+
+    type: Literal["certificate"]
+    subject: Literal["cn", "san-dns", "san-email", "san-uri", "fingerprint"]
+
+
+def _type(value: Any) -> Any:
+    # What is no mapping is any model's to refuse.
+    return value.get("type") if isinstance(value, dict) else getattr(value, "type", "jwt")
+
+
+# By a function, because the model's own check of `type` comes first and pydantic does not look behind it.
+Authenticator = Annotated[
+    Annotated[JwtAuthenticator, Tag("jwt")]
+    | Annotated[CertificateAuthenticator, Tag("certificate")],
+    Discriminator(_type),
+]
+NOT_YET = frozenset({"password", "oidc"})
+
+
+def _known(value: Any) -> Any:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind in NOT_YET:
+        text = f"authenticators of the type {kind} are not part of this version"
+        raise wrong("not-available", text, "write `type: jwt`, or remove it")
+    return value
+
+
+Authenticators = dict[Name, Annotated[Authenticator, BeforeValidator(_known)]]

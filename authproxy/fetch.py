@@ -1,0 +1,134 @@
+"""Asking other servers on our own behalf: issuers, introspection. Never on a client's word, and never for long.
+
+https only (loopback excepted), no redirects, every answer bounded in size and time, proxies as the environment says.
+The only use of aiohttp's client; a caller gives a URL of the configuration and gets bytes or a `FetchError`.
+"""
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+BYTES_MOST = 1 << 20
+SECONDS_MOST = 10.0
+USER_AGENT = "authproxy"
+
+
+class FetchError(Exception):
+    """There is no answer to use; the text says why and holds nothing of the answer's body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer with status 200; `headers` with names in lower case."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def is_allowed(url: str) -> bool:
+    """May this be asked? https with a host, or http to this machine; no credentials and no fragment in it."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.password is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Fetcher:
+    """Asks with one pool of connections. `ca` is a PEM file of authorities instead of the system's.
+
+    Raises:
+        OSError, ssl.SSLError: the file cannot be used.
+    """
+
+    def __init__(self, ca: Path | None = None) -> None:
+        self._tls = ssl.create_default_context(cafile=ca)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str, *, seconds: float = SECONDS_MOST) -> Fetched:
+        """The document at `url`.
+
+        Raises:
+            FetchError: no answer within the bounds, or one that is no 200.
+        """
+        return await self._ask("GET", url, None, {}, seconds)
+
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        headers: Mapping[str, str],
+        *,
+        seconds: float = SECONDS_MOST,
+    ) -> Fetched:
+        """The answer to a form (`application/x-www-form-urlencoded`).
+
+        Raises:
+            FetchError: no answer within the bounds, or one that is no 200.
+        """
+        return await self._ask("POST", url, form, headers, seconds)
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> Fetched:
+        if not is_allowed(url):
+            raise FetchError("only https is asked, or http on this machine")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(method, url, form, headers)
+        except TimeoutError:
+            raise FetchError(f"no answer within {seconds:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise FetchError(f"no answer: {type(error).__name__}: {error}"[:300]) from None
+
+    async def _exchange(
+        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
+    ) -> Fetched:
+        wanted = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        async with self._opened().request(
+            method, url, data=form, headers=wanted, allow_redirects=False, ssl=self._tls
+        ) as answer:
+            if answer.status != 200:  # a redirect too: where it leads was not configured
+                raise FetchError(f"the answer was {answer.status}")
+            body = await answer.content.read(BYTES_MOST + 1)
+            while not answer.content.at_eof() and len(body) <= BYTES_MOST:
+                body += await answer.content.read(BYTES_MOST + 1 - len(body))
+            if len(body) > BYTES_MOST:
+                raise FetchError("the answer is over 1 MiB")
+            return Fetched(body, {name.lower(): value for name, value in answer.headers.items()})
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close its connections; the next question opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
