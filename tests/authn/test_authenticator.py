@@ -106,7 +106,6 @@ async def test_a_proof_is_asked_for_on_every_request() -> None:
 
 async def test_who_asks_for_a_proof_must_check_it() -> None:
     """An authenticator that `proves` and forgot how lets nobody in."""
-
     identity = Identity("keyed", "ann")
     with pytest.raises(NotImplementedError):
         await Authenticator.check_proof(Keyed(proves=True), identity, shown(), 0.0)
