@@ -20,14 +20,15 @@ P90_MOST = 35
 
 # Source files without a test file of their own name: file -> where it is tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
-    "config/authenticators.py": "config/test_schema.py",
-    "state/records.py": "state/test_store.py",
-    "authenticators.py": "test_runtime.py",
+    "config/authenticators.py": "tests/config/test_schema.py",
+    "state/records.py": "tests/state/test_store.py",
+    "authenticators.py": "tests/test_runtime.py",
 }
 # Who opens files, beside config/load.py: file -> which ones, and why there.
 OPENS: dict[str, str] = {
     "config/load.py": "the configuration and the policies",
     "config/secrets.py": "the secrets that the configuration names, at load",
+    "runtime.py": "the TLS files of upstreams, at load",
     "authenticators.py": "the key sets that the configuration names, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
     "telemetry/access_log.py": "its own log, for appending",
