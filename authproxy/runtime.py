@@ -26,7 +26,8 @@ from authproxy.policy.outbound import Outbound
 from authproxy.policy.table import Route, RouteLimit, Table
 from authproxy.rate_limits.limiter import Limiter
 from authproxy.rate_limits.step import Step
-from authproxy.state.opening import open_store
+from authproxy.state.opening import open_records, open_store
+from authproxy.state.records import Records
 from authproxy.state.store import Store
 from authproxy.telemetry.access_log import AccessLog
 from authproxy.upstream.connection import Timeouts
@@ -48,7 +49,7 @@ class RouteEngine:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runtime:
-    """Everything that requests are served with. Frozen; pools and store are opened by the worker that uses it."""
+    """Everything that requests are served with. Frozen; pools, store and records are opened by the worker that uses it."""
 
     config: Config
     table: Table
@@ -60,6 +61,7 @@ class Runtime:
     failures: Step
     limiter: Limiter
     store: Store
+    records: Records
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
@@ -216,7 +218,9 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    store = previous.store if previous else open_store(state_url(config, environ), loaded.folder)
+    url = state_url(config, environ)
+    store = previous.store if previous else open_store(url, loaded.folder)
+    records = previous.records if previous else open_records(url, loaded.folder)
     limiter = (
         previous.limiter
         if previous
@@ -244,6 +248,7 @@ def compile_runtime(
         failures=_failures_step(config),
         limiter=limiter,
         store=store,
+        records=records,
         access_log=previous.access_log
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),

@@ -1,6 +1,7 @@
 """A worker: opens what it serves with, serves until it is told to stop, drains, and ends.
 
-Everything periodic is one timer: connection clocks, log flushes, the store's sweep.
+Everything periodic is one timer: connection clocks, log flushes, the store's sweep. Only what may wait for the disk, the
+durable records, has another.
 """
 
 import asyncio
@@ -108,14 +109,15 @@ class Worker:
         self._measure()
         self._metrics.set("authproxy_config_reload_success", 1.0)
         self._take_signals(loop)
-        ticker = loop.create_task(self._tick())
+        periodic = [loop.create_task(self._tick()), loop.create_task(self._keep_records())]
         self._unready = None
         announce()
         try:
             await self._stopping.wait()
             await self._drain()
         finally:
-            ticker.cancel()
+            for task in periodic:
+                task.cancel()
             await self._close(admin)
 
     def _open_store(self) -> None:
@@ -287,6 +289,16 @@ class Worker:
             except Exception:
                 log.exception("a periodic task failed")
 
+    async def _keep_records(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await self._runtime.records.sweep(time.time(), SWEEP_KEYS)
+            except StateUnavailable:
+                continue
+            except Exception:
+                log.exception("a periodic task failed")
+
     def _measure(self) -> None:
         """Bring what is not counted by the request up to date."""
         counts: dict[str, int] = {}
@@ -339,6 +351,7 @@ class Worker:
         for access_log in (self._runtime.access_log, *self._retired):
             access_log.close()
         self._runtime.store.close()
+        self._runtime.records.close()
 
     async def _end_connections(self) -> None:
         """Cut what is left, and wait until it has ended: each request under way still writes its line of the log."""

@@ -2,7 +2,7 @@
 
 Written through the map and never synced: 1 to 3 µs a step, whole after the death of any process, worth nothing after
 the machine's own. So it belongs to one boot and one layout, and what is damaged or of another is made anew, never a
-reason not to start. A full map refuses: nothing passes uncounted. The only module that imports lmdb.
+reason not to start. A full map refuses: nothing passes uncounted. Only this module and lmdb_records.py import lmdb.
 """
 
 import fcntl
@@ -158,7 +158,7 @@ class LmdbStore(Store):
     def _opened(self) -> lmdb.Environment:
         if self._env is None:
             try:
-                with _locked(self._folder):
+                with locked(self._folder):
                     self._env = self._open_or_renew()
                     self._inode = (self._folder / "data.mdb").stat().st_ino
             except (OSError, lmdb.Error) as error:
@@ -185,7 +185,7 @@ class LmdbStore(Store):
         name, size = str(self._folder), self._map_bytes
         env = lmdb.open(name, size, mode=0o600, writemap=True, sync=False, metasync=False)
         try:
-            _walk_to_both_ends(env)
+            walk_to_both_ends(env)
         except lmdb.Error:
             env.close()
             raise
@@ -207,12 +207,12 @@ class LmdbStore(Store):
         """Found damaged while in use: the next step opens a new one, the same for all workers."""
         log.error("the counters in %s are damaged (%s)", self._folder, error)
         self.close()
-        with suppress(OSError), _locked(self._folder):
+        with suppress(OSError), locked(self._folder):
             if (self._folder / "data.mdb").stat().st_ino == self._inode:  # else another was first
                 (self._folder / "mark").unlink()
 
 
-def _walk_to_both_ends(env: lmdb.Environment) -> None:
+def walk_to_both_ends(env: lmdb.Environment) -> None:
     """A tree that was cut or emptied shows here, as an error of `DAMAGED`."""
     with env.begin() as transaction, transaction.cursor() as cursor:
         cursor.first()
@@ -249,7 +249,7 @@ def _discard(folder: Path, why: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Only one process at a time opens, discards or renounces what is in the folder."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)

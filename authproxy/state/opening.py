@@ -1,21 +1,39 @@
-"""From the word in the configuration, `state.url`, to the store that it names. Opens nothing: the worker does."""
+"""From the word in the configuration, `state.url`, to what it names. Opens nothing: the worker does, after its fork."""
 
 from pathlib import Path
 
 from authproxy.state.lmdb import LmdbStore
+from authproxy.state.lmdb_records import LmdbRecords
 from authproxy.state.memory import MemoryStore
+from authproxy.state.memory_records import MemoryRecords
+from authproxy.state.records import Records
 from authproxy.state.store import Store
 
 
 def open_store(url: str, folder: Path) -> Store:
-    """The store of `lmdb:DIR` (DIR relative to `folder`) or `memory:`, not yet open, so that a fork may follow.
+    """The counters of `lmdb:DIR` (DIR relative to `folder`) or `memory:`, not yet open.
 
     Raises:
-        ValueError: no such kind of store, or `lmdb:` without a directory.
+        ValueError: no such kind of state, or `lmdb:` without a directory.
     """
+    place = _directory(url, folder)
+    return MemoryStore() if place is None else LmdbStore(place)
+
+
+def open_records(url: str, folder: Path) -> Records:
+    """The durable records beside them, not yet open.
+
+    Raises:
+        ValueError: as above.
+    """
+    place = _directory(url, folder)
+    return MemoryRecords() if place is None else LmdbRecords(place)
+
+
+def _directory(url: str, folder: Path) -> Path | None:
     kind, _, rest = url.partition(":")
     if kind == "lmdb" and rest:
-        return LmdbStore(folder / rest)
+        return folder / rest
     if url == "memory:":
-        return MemoryStore()
+        return None
     raise ValueError(f"`{url}` names no store: use lmdb:DIR or memory:")

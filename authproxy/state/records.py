@@ -13,6 +13,9 @@ T = TypeVar("T")
 # The record as it is (None: not there) -> what to write (None: nothing), until when, and what `update` shall return.
 Change = Callable[[bytes | None], tuple[bytes | None, float, T]]
 
+KEY_MOST = 64
+VALUE_MOST = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -27,27 +30,29 @@ class Record:
 class Records(ABC):
     """Durable records, shared by all workers and by the commands of the operator.
 
-    Every method raises `StateUnavailable` when it could not do what it promises. Keys are at most 64 bytes.
+    It opens at its first use: after the fork of a worker, never before. Every method raises `StateUnavailable` when it
+    could not do what it promises. Kinds are short words; keys have 1 to 64 bytes, values at most 1 MiB (ValueError).
     """
 
     @abstractmethod
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
         """The record of this key, while it is there."""
 
-    @abstractmethod
     async def put(self, kind: str, key: bytes, value: bytes, expiry: float) -> None:
         """Write a record, whatever was there."""
+        await self.update(kind, key, 0.0, lambda _: (value, expiry, None))
 
     @abstractmethod
     async def update(self, kind: str, key: bytes, now: float, change: Change[T]) -> T:
         """One atomic step: reads, asks `change`, writes what it says. Nobody else's step comes between.
 
-        `change` runs inside the transaction, perhaps twice: no effects of its own.
+        `change` runs inside the transaction, perhaps in a thread, perhaps twice: no effects of its own. If it raises,
+        nothing is written and the error passes through.
         """
 
     @abstractmethod
     async def remove(self, kind: str, key: bytes) -> bool:
-        """Remove a record; was it there?"""
+        """Remove a record; was it there? Of several that remove it at once, one is told so."""
 
     @abstractmethod
     async def since(self, kind: str, sequence: int, now: float) -> list[Record]:
@@ -67,3 +72,15 @@ class Records(ABC):
     @abstractmethod
     def close(self) -> None:
         """Lets go of everything it holds; the next use opens it again."""
+
+
+def check_key(key: bytes) -> None:
+    """Raises ValueError for a key that some backend could not hold."""
+    if not 0 < len(key) <= KEY_MOST:
+        raise ValueError(f"a key has 1 to {KEY_MOST} bytes, not {len(key)}")
+
+
+def check_value(value: bytes) -> None:
+    """Raises ValueError for a value over the bound."""
+    if len(value) > VALUE_MOST:
+        raise ValueError(f"a record has at most {VALUE_MOST} bytes, not {len(value)}")

@@ -143,6 +143,7 @@ def test_what_is_equal_is_taken_over(loaded: Loaded) -> None:
     """State, verified identities and the log are the same objects; policies are new ones."""
     before, after = prepared(loaded)
     assert after.runtime.store is before.store
+    assert after.runtime.records is before.records
     assert after.runtime.limiter is before.limiter
     assert after.runtime.cache is before.cache
     assert after.runtime.access_log is before.access_log

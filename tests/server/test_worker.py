@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import time
 
+from authproxy.state.memory_records import MemoryRecords
 from tests.playbook import Proxy, playbook, token
 from tests.wire import HELLO, Link, Message, answering, in_turn, request, until
 
@@ -112,6 +114,18 @@ async def test_signals_are_what_stops_it() -> None:
     async with playbook() as p:
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(p.serving, 2)
+
+
+async def test_it_sweeps_the_records() -> None:
+    """What has expired leaves the durable records by itself, and they are let go of in the end."""
+    async with playbook() as p:
+        records = p.runtime.records
+        assert isinstance(records, MemoryRecords)
+        await records.put("k", b"expired", b"x", time.time())
+        await records.put("k", b"living", b"x", time.time() + 60)
+        await until(lambda: len(records._walk) == 1)
+        assert await records.get("k", b"living", time.time()) == b"x"
+    assert not records._walk
 
 
 async def test_a_clients_leaving_cancels_on_both_loops() -> None:
