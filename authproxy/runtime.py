@@ -13,6 +13,9 @@ from authproxy.authenticators import compile_authenticators
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.logins import LoginAuthenticator
+from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config, Upstream
 from authproxy.model.address import Networks
@@ -45,6 +48,7 @@ class RouteEngine:
     identity_step: Step
     outbound: Outbound
     upstream: str
+    logins: frozenset[str]  # those of its authenticators that people log in to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +69,18 @@ class Runtime:
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
+    records: Records
+    sessions: Sessions
+    checks: PasswordChecks
     session_cookie: bytes = b""
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
+
+    @property
+    def logins(self) -> dict[str, LoginAuthenticator]:
+        """The authenticators that people log in to."""
+        found = self.authenticators.items()
+        return {name: one for name, one in found if isinstance(one, LoginAuthenticator)}
 
     def idle_timeout(self, exchange: Exchange) -> float:
         """How long a body of this exchange may be silent, in seconds."""
@@ -113,6 +126,15 @@ class Verification:
     header_rules: HeaderRules
     profile: IdentityProfile
     cache: IdentityCache
+    records: Records
+    sessions: Sessions
+    checks: PasswordChecks
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The names of the authenticators that people log in to."""
+        found = self.authenticators.items()
+        return frozenset(name for name, one in found if isinstance(one, LoginAuthenticator))
 
     def authentication(self, route: Route) -> Authentication | None:
         """Who the route asks for an identity; None where it asks nobody."""
@@ -151,18 +173,31 @@ def _host(settings: Upstream) -> bytes | None:
     )
 
 
-def verification(loaded: Loaded, environ: Mapping[str, str]) -> Verification:
-    """Read the keys and compile what decides.
+def verification(
+    loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
+) -> Verification:
+    """Read the keys and compile what decides; the records are those of `previous`, or are opened when first used.
 
     Raises:
         ConfigError: the configuration has errors, or a key file cannot be used.
     """
     config = loaded.usable()
     profile = IdentityProfile(config.identity.profile)
-    authenticators = compile_authenticators(loaded, environ, profile.render)
-    rules = HeaderRules(config.identity.strip)
+    records = (
+        previous.records if previous else open_records(state_url(config, environ), loaded.folder)
+    )
+    sessions = Sessions(records, config.session.idle_timeout, config.session.absolute_timeout)
+    checks = previous.checks if previous else PasswordChecks()
     return Verification(
-        config, loaded.policies.table, authenticators, rules, profile, IdentityCache()
+        config,
+        loaded.policies.table,
+        compile_authenticators(loaded, environ, profile.render, sessions, checks),
+        HeaderRules(config.identity.strip),
+        profile,
+        IdentityCache(),
+        records,
+        sessions,
+        checks,
     )
 
 
@@ -211,7 +246,7 @@ def compile_runtime(
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
-    decides = verification(loaded, environ)
+    decides = verification(loaded, environ, previous)
     config = decides.config
     upstreams = upstream_settings(loaded)
     if previous is not None:
@@ -234,6 +269,7 @@ def compile_runtime(
             Step(route.identity_limits, route.name),
             decides.outbound(route),
             route.upstream,
+            decides.logins & set(route.authenticators),
         )
         for route in decides.table.routes
     }
@@ -254,6 +290,9 @@ def compile_runtime(
         else _access_log(loaded),
         upstreams=upstreams,
         authenticators=decides.authenticators,
+        records=decides.records,
+        sessions=decides.sessions,
+        checks=decides.checks,
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,
     )

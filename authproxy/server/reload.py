@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
 from authproxy.config.load import Loaded, load, policy_paths
 from authproxy.config.schema import Config
 from authproxy.model.errors import ConfigError, Problem
@@ -131,6 +131,8 @@ def _named(config: Config) -> Iterator[str]:
         for pair in listener.tls.certificates if listener.tls else ():
             yield from (pair.certificate, pair.private_key)
     for settings in config.authenticators.values():
+        if isinstance(settings, PasswordLogin):
+            yield settings.users.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.keys.file is not None:

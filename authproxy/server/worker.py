@@ -350,6 +350,9 @@ class Worker:
             await admin.cleanup()
         for access_log in (self._runtime.access_log, *self._retired):
             access_log.close()
+        await self._runtime.sessions.close()
+        self._runtime.checks.close()
+        self._runtime.records.close()
         self._runtime.store.close()
         self._runtime.records.close()
 

@@ -15,8 +15,10 @@ from aiohttp import web
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.runtime import Runtime
+from authproxy.state.store import StateUnavailable
 from authproxy.web.answer import Answer, refuse
 from authproxy.web.compat import Handler, Request
+from authproxy.web.portal.entry import to_login
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except Refusal as refusal:
         return answer(request, refusal)
+    except StateUnavailable as error:
+        return answer(request, Refusal("state_unavailable", str(error)[:200]))
     except (asyncio.CancelledError, ConnectionError):
         exchange.code = exchange.code or "client_gone"
         exchange.status = exchange.status or 499
@@ -76,7 +80,7 @@ def answer(request: Request, refusal: Refusal) -> Answer:
     exchange = request.exchange
     if not exchange.status:
         exchange.admitted = exchange.admitted and refusal.code.startswith("upstream")
-        return refuse(request, refusal)
+        return to_login(request, refusal) or refuse(request, refusal)
     exchange.code, exchange.reason = refusal.code, refusal.reason
     connection = request.connection
     if exchange.http_version == "1.0":
