@@ -69,10 +69,9 @@ class Runtime:
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
-    records: Records
     sessions: Sessions
     checks: PasswordChecks
-    session_cookie: bytes = b""
+    own_cookies: frozenset[bytes] = frozenset()
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -155,7 +154,7 @@ class Verification:
         return Outbound(
             route,
             host=_host(settings),
-            session_cookie=self.config.session.cookie,
+            own_cookies=self.config.session.own_cookies,
             credential_headers=[h.decode() for h in authentication.credential_headers]
             if authentication
             else (),
@@ -255,7 +254,6 @@ def compile_runtime(
         )  # its keys name the authenticator, its configuration and its keys
     url = state_url(config, environ)
     store = previous.store if previous else open_store(url, loaded.folder)
-    records = previous.records if previous else open_records(url, loaded.folder)
     limiter = (
         previous.limiter
         if previous
@@ -284,7 +282,6 @@ def compile_runtime(
         failures=_failures_step(config),
         limiter=limiter,
         store=store,
-        records=records,
         access_log=previous.access_log
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),
@@ -293,7 +290,7 @@ def compile_runtime(
         records=decides.records,
         sessions=decides.sessions,
         checks=decides.checks,
-        session_cookie=config.session.cookie.encode(),
+        own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
         cache=decides.cache,
     )
 

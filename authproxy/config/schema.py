@@ -104,6 +104,16 @@ class Session(Section):
     idle_timeout: Duration = 1800.0
     absolute_timeout: Duration = 43200.0
 
+    @property
+    def form_cookie(self) -> str:
+        """The cookie that the forms of our pages belong to, before and after a login."""
+        return f"{self.cookie}-form"
+
+    @property
+    def own_cookies(self) -> tuple[str, str]:
+        """What is between browsers and us: no backend gets or sets one of these."""
+        return self.cookie, self.form_cookie
+
 
 class UpstreamTLS(Section):
     """How an https server is verified, and what it is shown."""

@@ -352,7 +352,6 @@ class Worker:
             access_log.close()
         await self._runtime.sessions.close()
         self._runtime.checks.close()
-        self._runtime.records.close()
         self._runtime.store.close()
         self._runtime.records.close()
 

@@ -88,7 +88,7 @@ async def _carry(
         status_line(101, b"Switching Protocols"),
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ]
-    lines += passed_fields(answer, runtime.session_cookie)
+    lines += passed_fields(answer, runtime.own_cookies)
     lines += [f"{n}: {v}\r\n".encode() for n, v in limit_headers(exchange)]
     lines.append(b"X-Request-Id: %b\r\n\r\n" % exchange.request_id.encode())
     send(request, b"".join(lines))

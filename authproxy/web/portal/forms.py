@@ -16,7 +16,6 @@ from authproxy.web.answer import send
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_own_site
 
-FORM_COOKIE = "__Host-authproxy-form"
 BYTES_MOST = 16 << 10
 FIELDS_MOST = 32
 SECONDS_MOST = 10.0

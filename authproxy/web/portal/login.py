@@ -13,7 +13,7 @@ from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.step import AccountStep
 from authproxy.web.compat import Request
-from authproxy.web.portal.forms import FORM_COOKIE, form_token, is_our_form, new_secret, read_form
+from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import Portal
 from authproxy.web.portal.storage import set_cookie
@@ -49,7 +49,7 @@ def _wanted(request: Request) -> str:
 def _form(
     request: Request, portal: Portal, wanted: str, notice: str = "", status: int = 200
 ) -> web.Response:
-    secret = request.cookies.get(FORM_COOKIE) or new_secret()
+    secret = request.cookies.get(portal.form_cookie) or new_secret()
     page = portal.pages.page(
         "login",
         status,
@@ -60,7 +60,7 @@ def _form(
         password=bool(portal.passwords),
         providers=[],
     )
-    set_cookie(page, FORM_COOKIE, secret)
+    set_cookie(page, portal.form_cookie, secret)
     return page
 
 
@@ -68,7 +68,7 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
     exchange = request.exchange
     form = await read_form(request)
     wanted = return_path(form.get("next", ""))
-    if not is_our_form(request.cookies.get(FORM_COOKIE), form.get("csrf", "")):
+    if not is_our_form(request.cookies.get(portal.form_cookie), form.get("csrf", "")):
         return _form(request, portal, wanted, TEXTS.expired_form, 403)
     account = AccountStep(ACCOUNT_LIMITS, spelling(form.get("username", "")[:256]))
     try:

@@ -19,9 +19,10 @@ PAGES = Pages()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portal:
-    """What the pages work with. `cookie` is the session's; `logins` are the authenticators that make sessions."""
+    """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators that make sessions."""
 
     cookie: str
+    form_cookie: str
     sessions: Sessions
     logins: Mapping[str, LoginAuthenticator]
     pages: Pages
@@ -29,8 +30,8 @@ class Portal:
     @classmethod
     def of(cls, runtime: Any) -> "Portal":
         """That of the runtime which serves a request."""
-        cookie = runtime.config.session.cookie
-        return cls(cookie, runtime.sessions, runtime.logins, PAGES)
+        session = runtime.config.session
+        return cls(session.cookie, session.form_cookie, runtime.sessions, runtime.logins, PAGES)
 
     @property
     def passwords(self) -> list[PasswordAuthenticator]:
