@@ -94,7 +94,11 @@ def provide_users(report: Report, name: str) -> str | None:
         return None
     password = secrets.token_urlsafe(15)
     changed = datetime.now(UTC).replace(microsecond=0)
-    user = {"password": hash_password(password), "groups": ["admins"], "changed": changed}
+    user = {
+        "password": hash_password(password),
+        "groups": ["admins"],
+        "changed": changed.isoformat(),
+    }
     text = HEADER + yaml.safe_dump({"users": {"admin": user}}, sort_keys=False)
     report.write(name, text.encode(), private=True)
     return password

@@ -41,7 +41,11 @@ def add(
     def change(users: dict[str, dict[str, Any]]) -> None:
         if _known(users, name) is not None:
             _fail(f"{name} is there already; for a new password: authproxy user passwd {name}")
-        users[name] = {"password": hashed, "groups": list(group or ()), "changed": _now()}
+        users[name] = {
+            "password": hashed,
+            "groups": list(group or ()),
+            "changed": _now().isoformat(),
+        }
         if email:
             users[name]["email"] = email
 
@@ -62,7 +66,7 @@ def passwd(
 
     def change(users: dict[str, dict[str, Any]]) -> None:
         user = users[_required(users, name)]
-        user["password"], user["changed"] = hashed, _now()
+        user["password"], user["changed"] = hashed, _now().isoformat()
 
     _change(file, change)
     print(f"changed the password of {name}")

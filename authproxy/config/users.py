@@ -119,10 +119,8 @@ def change_users(
     with _alone(path.parent):
         text = b"" if create and not path.exists() else path.read_bytes()
         read_users(text or b"users: {}", str(path))
-        data = (
-            yaml.load(text, Loader=yaml.CSafeLoader) or {}
-        )  # a safe loader, and it was read strictly above
-        users = data.setdefault("users", {}) or {}
+        data, _, _ = read_yaml(text, str(path))
+        users: dict[str, dict[str, Any]] = (data or {}).get("users", {})
         change(users)
         content = HEADER + yaml.safe_dump({"users": users}, sort_keys=False, allow_unicode=True)
         read_users(content.encode(), str(path))

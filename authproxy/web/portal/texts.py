@@ -15,7 +15,6 @@ TEXTS = SimpleNamespace(
     too_many="Too many tries. Wait a little, then try again.",
     busy="Many people are signing in at this moment. Try again in a few seconds.",
     expired_form="This page had been open for too long. Sign in again.",
-    unavailable="Signing in does not work at this moment. Try again soon.",
     logout_title="Sign out",
     logout_lead="You are signed in as {name}.",
     sign_out="Sign out",
