@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from authproxy.assertions import assertions
 from authproxy.authenticators import compile_authenticators
+from authproxy.authn.assertion import Assert, Assertions
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
@@ -65,6 +67,7 @@ class Runtime:
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
+    assertions: Assertions | None = None
     session_cookie: bytes = b""
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
@@ -126,8 +129,8 @@ class Verification:
         """The identity with its headers for the backend."""
         return replace(identity, header_block=self.profile.render(identity))
 
-    def outbound(self, route: Route) -> Outbound:
-        """What makes the heads of this route."""
+    def outbound(self, route: Route, assertion: Assert | None = None) -> Outbound:
+        """What makes the heads of this route; `assertion` proves the identity in them."""
         settings = self.config.upstreams[route.upstream]
         authentication = self.authentication(route)
         return Outbound(
@@ -138,6 +141,7 @@ class Verification:
             if authentication
             else (),
             credential_cookies=authentication.credential_cookies if authentication else (),
+            assertion=assertion,
         )
 
 
@@ -214,7 +218,11 @@ def compile_runtime(
     decides = verification(loaded, environ)
     config = decides.config
     upstreams = upstream_settings(loaded)
+    signing = assertions(loaded)
     if previous is not None:
+        before = previous.assertions
+        if signing and before and signing.fingerprint == before.fingerprint:
+            signing = before  # with what it has signed
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
@@ -232,7 +240,7 @@ def compile_runtime(
             decides.authentication(route),
             Step(route.address_limits, route.name),
             Step(route.identity_limits, route.name),
-            decides.outbound(route),
+            decides.outbound(route, signing.towards(route.upstream) if signing else None),
             route.upstream,
         )
         for route in decides.table.routes
@@ -254,6 +262,7 @@ def compile_runtime(
         else _access_log(loaded),
         upstreams=upstreams,
         authenticators=decides.authenticators,
+        assertions=signing,
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,
     )

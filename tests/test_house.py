@@ -29,6 +29,7 @@ OPENS: dict[str, str] = {
     "config/secrets.py": "the secrets that the configuration names, at load",
     "runtime.py": "the TLS files of upstreams, at load",
     "authenticators.py": "the key sets that the configuration names, at load",
+    "assertions.py": "the key of the assertion, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
     "telemetry/access_log.py": "its own log, for appending",
     "state/lmdb.py": "its own folder: what marks an environment as opened since this boot",

@@ -37,8 +37,9 @@ class Trace:
     steps: list[Step] = field(default_factory=list)
 
 
-def resolve(table: Table, exchange: Exchange) -> Route:
-    """Read the target and find the route; both are kept in the exchange.
+def resolve(table: Table, exchange: Exchange) -> Route | None:
+    """Read the target and find the route; both are kept in the exchange. None: it is below our own prefix, which is
+    never forwarded, whatever a `/**` says.
 
     Raises:
         Refusal: `method_not_allowed`, `bad_request`, `no_route`.
@@ -48,8 +49,9 @@ def resolve(table: Table, exchange: Exchange) -> Route:
         raise Refusal("method_not_allowed", exchange.method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
     exchange.target = target = parse_target(exchange.raw_target)
     if target.segments[0] == RESERVED_PREFIX:
-        # Never forwarded, whatever a `/**` says.
-        raise Refusal("bad_request" if target.doubts else "no_route", "reserved")
+        if target.doubts:
+            raise Refusal("bad_request", "reserved")
+        return None
     exchange.route = route = table.find(exchange.host, exchange.method, target)
     return route
 
@@ -138,6 +140,8 @@ def judge(
     try:
         exchange.host = parse_host(exchange.host_field)
         route = resolve(table, exchange)
+        if route is None:
+            return Verdict("no_route", None, "reserved")
         if not is_forwarded_preflight(route, exchange):
             exchange.identity = identify(route, exchange) if route.authenticators else None
             enforce(route, exchange, trace)

@@ -6,7 +6,7 @@ Nothing of the request is ever quoted back (CVE-2022-29266 leaked a secret so); 
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from types import MappingProxyType
@@ -112,20 +112,33 @@ def phrase(status: int) -> str:
 def refuse(request: Request, refusal: Refusal) -> Answer:
     """Write the refusal; the connection is kept where the request has been read to its end."""
     exchange = request.exchange
-    exchange.code, exchange.status = refusal.code, refusal.status
+    exchange.code = refusal.code
     exchange.reason = refusal.reason or exchange.reason
+    page = wants_page(exchange)
+    head = [
+        PAGE_HEADERS if page else b"Content-Type: application/problem+json\r\n",
+        b"Cache-Control: no-store\r\n",
+        *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
+    ]
+    body = _page(exchange, refusal) if page else _problem(exchange, refusal)
+    return respond(request, refusal.status, head, body, close=refusal.close)
+
+
+def respond(
+    request: Request, status: int, head: Iterable[bytes], body: bytes, *, close: bool = False
+) -> Answer:
+    """Write an answer of our own: these header lines, and a body that HEAD does not get."""
+    exchange = request.exchange
+    exchange.status = status
     # What is left of a body is never parsed as a request, and the head may have been refused before its end was known.
     keep = request.content.is_eof() and not (
-        refusal.close or request.head.upgrade or request.head.should_close
+        close or request.head.upgrade or request.head.should_close
     )
-    page = wants_page(exchange)
-    body = _page(exchange, refusal) if page else _problem(exchange, refusal)
     lines = [
-        status_line(refusal.status, phrase(refusal.status).encode()),
-        PAGE_HEADERS if page else b"Content-Type: application/problem+json\r\n",
-        b"Cache-Control: no-store\r\nContent-Length: %d\r\n" % len(body),
+        status_line(status, phrase(status).encode()),
+        *head,
+        b"Content-Length: %d\r\n" % len(body) if status != HTTPStatus.NOT_MODIFIED else b"",
         f"X-Request-Id: {exchange.request_id}\r\n".encode(),
-        *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
         persistence(exchange, keep=keep),
         b"\r\n",
     ]
@@ -133,7 +146,7 @@ def refuse(request: Request, refusal: Refusal) -> Answer:
         lines.append(body)
         exchange.bytes_out = len(body)
     send(request, b"".join(lines))
-    return Answer(refusal.status, keep_alive=keep)
+    return Answer(status, keep_alive=keep)
 
 
 def _problem(exchange: Exchange, refusal: Refusal) -> bytes:

@@ -13,6 +13,7 @@ from authproxy.model.host import parse_host
 from authproxy.policy.decide import resolve
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Handler, Request
+from authproxy.web.endpoints import endpoint
 
 REPEATED_MOST = 4096  # bytes of fields that a connection remembers
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -64,8 +65,9 @@ def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
 
 
 async def routing(request: Request, handler: Handler) -> web.StreamResponse:
-    """Read the target and find the route."""
-    resolve(request.runtime.table, request.exchange)
+    """Read the target and find the route; what is below our own prefix is answered here."""
+    if resolve(request.runtime.table, request.exchange) is None:
+        return endpoint(request)
     return await handler(request)
 
 
