@@ -83,7 +83,8 @@ def test_keys_that_somebody_else_put_there_are_left_to_them(keys: tuple[Assertio
 @given(st.lists(st.sampled_from([1.0, 59.0, 179.0, 200.0, 899.0, 901.0, 5000.0]), max_size=12))
 def test_whenever_it_is_run_there_is_no_gap(waits: list[float]) -> None:
     """Whoever runs it how often ever: what signs was published long enough, and stays so until its last has expired."""
-    keys, now = (ONE,), NOW
+    now = NOW
+    keys: tuple[AssertionKey, ...] = (ONE,)
     published = {ONE.kid: NOW - 1e9}
     signed_last: dict[str, float] = {}
     for wait in waits:

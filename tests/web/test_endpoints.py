@@ -68,7 +68,7 @@ async def test_head_is_the_same_without_a_body(tmp_path: Path) -> None:
 async def test_what_is_known_is_not_sent_again(tmp_path: Path) -> None:
     """304 for the same set; another tag gets the whole."""
     async with playbook(**asserting(tmp_path)) as p:
-        tag = (await p.request("GET", JWKS)).field("etag")
+        tag = (await p.request("GET", JWKS)).field("etag") or "none"
         link = await p.connect()
         for known, status in [(tag, 304), (f'"x", W/{tag}', 304), ("*", 304), ('"x"', 200)]:
             answer = await p.request("GET", JWKS, [("If-None-Match", known)], link=link)
