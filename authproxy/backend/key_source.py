@@ -84,14 +84,19 @@ class KeySource:
             return None
         with self._lock:
             flight = self._flight
-            under_way = flight is not None and not flight.ended.done()
-            # Of what began before a fork, or hangs, nothing more is expected.
-            if flight is None or (not under_way and now - flight.began >= self._cooldown) or now - flight.began > FETCH_MOST:  # fmt: skip
+            if flight is None or self._may_follow(flight, now, known=known):
                 flight = self._flight = Flight(now)
                 threading.Thread(
                     target=self._fetch, args=(flight,), name="authproxy-keys", daemon=True
                 ).start()
         return None if known else flight
+
+    def _may_follow(self, flight: Flight, now: float, *, known: bool) -> bool:
+        """Is it time for another fetch after this one?"""
+        age = now - flight.began
+        if not flight.ended.done():
+            return age > FETCH_MOST  # it hangs, or its thread was lost in a fork
+        return age >= (min(self._cooldown, self._refresh) if known else self._cooldown)
 
     def _fetch(self, flight: Flight) -> None:
         try:
