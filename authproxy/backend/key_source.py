@@ -153,8 +153,11 @@ def _reader(place: str, ca: str | None) -> Any:
         raise ValueError("keys come by https (or http from loopback): else anybody on the way could give theirs")  # fmt: skip
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials in a URL are refused")
-    context = ssl.create_default_context(cafile=ca)
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())  # fmt: skip
+    https = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
+    opener = urllib.request.build_opener(https, _NoRedirect())
+    if parts.scheme == "http":
+        # What the environment says of proxies is not for loopback, and would let another give the keys.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     headers = {"Accept": "application/jwk-set+json, application/json"}
     request = urllib.request.Request(place, headers=headers)  # noqa: S310  # its scheme was looked at above
     return lambda: _bounded(opener.open(request, timeout=PATIENCE))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def verifier(folder: Path, **changes: Any) -> Verifier:
 class KeyServer:
     """Serves a key set; what it answers can be changed, and what was asked is counted."""
 
-    def __init__(self, jwks: bytes) -> None:
+    def __init__(self, jwks: bytes, tls: ssl.SSLContext | None = None) -> None:
         self.body: bytes | None = jwks  # None: 500
         self.status, self.delay, self.asked = 200, 0.0, 0
         self.location = ""
@@ -97,11 +98,15 @@ class KeyServer:
                 """Quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/.authproxy/jwks.json"
+        self.url = (
+            f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}/.authproxy/jwks.json"
+        )
 
     def redirect(self) -> None:
         """From now on lead elsewhere: to itself, so that a redirect that is followed shows."""
@@ -115,9 +120,9 @@ class KeyServer:
 
 
 @contextmanager
-def key_server(*numbers: int) -> Iterator[KeyServer]:
+def key_server(*numbers: int, tls: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
     """A key server with these keys."""
-    server = KeyServer(keyring(*(numbers or (1,))).jwks)
+    server = KeyServer(keyring(*(numbers or (1,))).jwks, tls)
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from tests.backend.proxy import (  # fmt: skip
     keyring,
     verifier,
 )
+from tests.end_to_end.credentials import Authority
 from tests.end_to_end.served import wait_until
 
 PUBLIC = dict(keyring(1).current.jwk)
@@ -170,6 +172,29 @@ def test_keys_from_a_file(tmp_path: Path) -> None:
     Path(tmp_path / "assertion-jwks.json").unlink()
     time.sleep(0.1)
     assert code(judge, assertion(number=2)) == "accepted"
+
+
+def test_keys_come_from_a_server_that_is_verified(tmp_path: Path) -> None:
+    """By the authority that was named; from one that another signed, or for another name, they do not come."""
+    authority, other = Authority(tmp_path / "one"), Authority(tmp_path / "other")
+    for issued, expected in [
+        (authority.issue("127.0.0.1"), "accepted"),
+        (authority.issue("elsewhere.test"), "keys_unavailable"),
+        (other.issue("127.0.0.1"), "keys_unavailable"),
+    ]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(issued.certificate, issued.private_key)
+        with key_server(tls=context) as server:
+            assert code(behind(server, ca=str(authority.file)), assertion()) == expected
+
+
+def test_the_environments_proxy_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could give keys of its own."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with key_server() as server:
+        assert code(behind(server), assertion()) == "accepted"
 
 
 def test_no_thread_is_left_over() -> None:
