@@ -27,16 +27,8 @@ class Assertions:
     """Makes the assertions of one issuer, each good for `ttl` seconds and never past its identity's end."""
 
     __slots__ = (
-        "_header",
-        "_issuer",
-        "_key",
-        "_old",
-        "_sign",
-        "_ttl",
-        "_young",
-        "fingerprint",
-        "jwks",
-    )
+        "_header", "_issuer", "_key", "_old", "_sign", "_ttl", "_young", "fingerprint", "jwks",
+    )  # fmt: skip
 
     def __init__(self, issuer: str, keyring: Keyring, ttl: float) -> None:
         self._issuer = issuer
@@ -76,10 +68,8 @@ class Assertions:
 
     def _field(self, upstream: str, identity: Identity, now: float) -> bytes | None:
         # What backends take in one field is about what they take in all identity headers.
-        line = b"%b: %b\r\n" % (
-            ASSERTION_HEADER,
-            self._signed(self._claims(upstream, identity, now)),
-        )
+        token = self._signed(self._claims(upstream, identity, now))
+        line = b"%b: %b\r\n" % (ASSERTION_HEADER, token)
         return line if len(line) <= IDENTITY_BLOCK_MOST else None
 
     def _claims(self, upstream: str, identity: Identity, now: float) -> dict[str, Any]:

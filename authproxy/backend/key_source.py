@@ -102,9 +102,8 @@ class KeySource:
         try:
             keys = read_keys(self._read())
             self._keys, self._good = keys, time.monotonic()
-        except (
-            Exception
-        ) as error:  # whatever a server or a file can do: the last good keys serve on
+        except Exception as error:
+            # Whatever a server or a file can do: the last good keys serve on.
             log.warning("no new keys from %s: %s", self._place, error)
         finally:
             flight.ended.set_result(None)
