@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from authproxy.assertions import assertions
 from authproxy.authenticators import compile_authenticators
+from authproxy.authn.assertion import Assert, Assertions
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
@@ -72,6 +74,7 @@ class Runtime:
     sessions: Sessions
     checks: PasswordChecks
     own_cookies: frozenset[bytes] = frozenset()
+    assertions: Assertions | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -147,8 +150,8 @@ class Verification:
         """The identity with its headers for the backend."""
         return replace(identity, header_block=self.profile.render(identity))
 
-    def outbound(self, route: Route) -> Outbound:
-        """What makes the heads of this route."""
+    def outbound(self, route: Route, assertion: Assert | None = None) -> Outbound:
+        """What makes the heads of this route; `assertion` proves the identity in them."""
         settings = self.config.upstreams[route.upstream]
         authentication = self.authentication(route)
         return Outbound(
@@ -159,6 +162,7 @@ class Verification:
             if authentication
             else (),
             credential_cookies=authentication.credential_cookies if authentication else (),
+            assertion=assertion,
         )
 
 
@@ -248,7 +252,11 @@ def compile_runtime(
     decides = verification(loaded, environ, previous)
     config = decides.config
     upstreams = upstream_settings(loaded)
+    signing = assertions(loaded)
     if previous is not None:
+        before = previous.assertions
+        if signing and before and signing.fingerprint == before.fingerprint:
+            signing = before  # with what it has signed
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
@@ -265,7 +273,7 @@ def compile_runtime(
             decides.authentication(route),
             Step(route.address_limits, route.name),
             Step(route.identity_limits, route.name),
-            decides.outbound(route),
+            decides.outbound(route, signing.towards(route.upstream) if signing else None),
             route.upstream,
             decides.logins & set(route.authenticators),
         )
@@ -290,6 +298,7 @@ def compile_runtime(
         records=decides.records,
         sessions=decides.sessions,
         checks=decides.checks,
+        assertions=signing,
         own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
         cache=decides.cache,
     )

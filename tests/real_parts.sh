@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# Makes the real parts of the end-to-end tests available: Debian's nginx (the backend) and curl (the client).
+# Makes the real parts of the end-to-end tests available: Debian's nginx (the backend) and curl (the client), Node, and
+# from npm jose (a backend that verifies assertions by somebody else's library), in build/node/.
 #
 # What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
 set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
+modules="${BASH_SOURCE[0]%/*}/../build/node"
 
 missing() {
   local part
-  for part in nginx curl; do command -v "$part" >/dev/null || echo "$part"; done
+  for part in nginx curl node npm; do command -v "$part" >/dev/null || echo "$part"; done
+  [ -d "$modules/node_modules/jose" ] || echo jose
+}
+
+install_modules() {
+  command -v npm >/dev/null || return 0
+  mkdir -p "$modules" && timeout 60 npm install --prefix "$modules" --no-save --no-audit --no-fund --loglevel=error jose@6 >&2
 }
 
 install_parts() {
@@ -30,8 +38,10 @@ install_parts() {
 
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
-# shellcheck disable=SC2086  # one word a package; the packages are called as their programs are
-install_parts $wanted
+packages="${wanted//jose/}"
+# shellcheck disable=SC2086  # one word a package; but for node's, the packages are called as their programs are
+[ -z "${packages//[[:space:]]/}" ] || install_parts ${packages/node/nodejs}
+[ "$wanted" = "$packages" ] || install_modules
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
 for part in $wanted; do

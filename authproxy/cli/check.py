@@ -55,6 +55,7 @@ def _counted(number: int, noun: str) -> str:
 
 def examine(config: str | None) -> list[Problem]:
     """All problems, those of the files that the configuration names among them."""
+    from authproxy.assertions import assertions
     from authproxy.config.lint import lint_config
     from authproxy.config.load import find_config, load
     from authproxy.policy.lint import lint
@@ -70,6 +71,7 @@ def examine(config: str | None) -> list[Problem]:
         attempts: list[Callable[[], object]] = [
             partial(verification, loaded, os.environ),
             partial(upstream_settings, loaded),
+            partial(assertions, loaded),
         ]
         for index, listener in enumerate(loaded.config.listeners):
             if listener.tls is not None:

@@ -11,6 +11,7 @@ from authproxy.authn.slots import Presentation
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
+from authproxy.model.headers import ASSERTION_HEADER
 from authproxy.model.identity import Identity
 from authproxy.policy.cases import exchange_for
 from authproxy.policy.decide import Identify, Trace, Verdict, judge, presenting
@@ -134,8 +135,14 @@ def _limits(decides: Verification, route: Route | None) -> list[dict[str, Any]]:
 def _backend_head(decides: Verification, exchange: Exchange, code: str) -> list[str] | None:
     if code != "allow" or exchange.route is None:
         return None
-    head = decides.outbound(exchange.route).head(exchange)
+    shown = _unsigned if decides.config.identity.assertion.enabled else None
+    head = decides.outbound(exchange.route, shown).head(exchange)
     return head.decode("utf-8", "replace").rstrip("\r\n").split("\r\n")
+
+
+def _unsigned(_identity: Identity, _now: float) -> bytes:
+    """That there would be an assertion: a real one would be good, wherever it was pasted."""
+    return ASSERTION_HEADER + ": …\r\n".encode()
 
 
 def render_text(found: Mapping[str, Any]) -> str:

@@ -1,16 +1,19 @@
-"""`authproxy keys`: make private keys, show the public ones. Nothing private is printed unless it was just made."""
+"""`authproxy keys`: make and replace private keys, show the public ones. Nothing private is printed unless it was just made."""
 
 import json
+import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from authproxy.cli.options import ConfigOption, load_config
-from authproxy.cli.writing import Unwritable, write_new
+from authproxy.cli.writing import Unwritable, replacing, write_new
 
-app = typer.Typer(name="keys", help="Make keys, and show the public ones.", no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="Make and replace keys, and show the public ones.", no_args_is_help=True
+)
 
 
 class Algorithm(StrEnum):
@@ -62,17 +65,60 @@ def generate(
 
 
 @app.command()
-def jwks(config: ConfigOption = None) -> None:
-    """Print the public keys (JWKS) that belong to the signing keys of the configuration.
+def jwks(
+    config: ConfigOption = None,
+    assertion: Annotated[
+        bool, typer.Option("--assertion", help="Those that backends verify the assertion with.")
+    ] = False,
+) -> None:
+    """Print the public keys (JWKS) that belong to the signing keys of the configuration: those of the test tokens
+    (`issue_with`); with --assertion, or where there are none, those of the assertion.
 
     Example: authproxy keys jwks > certs/jwks.json
     """
+    from authproxy.assertions import assertion_keyring
     from authproxy.cli.signing import signing_jwks
 
-    found = signing_jwks(load_config(config))
+    loaded = load_config(config)
+    found: Any = {"keys": []} if assertion else signing_jwks(loaded)
+    if not found["keys"] and (keyring := assertion_keyring(loaded)) is not None:
+        found = json.loads(keyring.jwks)
     if not found["keys"]:
-        _fail("no authenticator of the configuration has a key pair to sign with: add `issue_with`")
+        wanted = "`identity: {assertion: {key: {file: PATH}}}`"
+        wanted = wanted if assertion else f"`issue_with` to an authenticator, or {wanted}"
+        _fail(f"nothing in the configuration signs: add {wanted}")
     print(json.dumps(found, indent=2))
+
+
+@app.command()
+def rotate(config: ConfigOption = None) -> None:
+    """Replace the key of the assertion without a gap, one step each time: publish a next key, sign with it, take the old
+    one out. Running servers take each step over by themselves. Exit 1 where a step is not due yet, which changes nothing.
+
+    Example: authproxy keys rotate --config /etc/authproxy/authproxy.yaml
+    """
+    from authproxy.assertions import assertion_keyring
+    from authproxy.authn.issue import generate_key
+    from authproxy.authn.keyring import make_key, read_keyring, write_keyring
+    from authproxy.cli.rotation import NotYet, Unclear, next_step
+
+    loaded = load_config(config)
+    settings = loaded.usable().identity.assertion
+    # What is wrong with the file is told with its place; it is read again once nobody else can be at it.
+    if settings.key is None or assertion_keyring(loaded) is None:
+        _fail("there is no assertion key: add `identity: {assertion: {key: {file: PATH}}}`")
+    try:
+        with replacing(loaded.folder / settings.key.file) as file:
+            keyring, fresh = read_keyring(file.content), make_key(generate_key("ES256"))
+            step = next_step(keyring, fresh, settings.ttl, time.time())
+            file.commit(write_keyring(step.keys))
+    except Unwritable as problem:
+        _fail(str(problem))
+    except Unclear as unclear:
+        _fail(f"{settings.key.file}: {unclear}")
+    except NotYet as wait:
+        _fail(f"nothing is due: {wait}")
+    print(f"{step.done}\n{step.then}")
 
 
 def _fail(text: str) -> NoReturn:

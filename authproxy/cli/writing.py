@@ -1,9 +1,12 @@
 """New files only: what exists is left and named. Private files are 0600 from their first byte.
 
-Keys and certificates that are overwritten are lost, so nothing of `init`, `certs` or `keys` writes in another way.
+Keys and certificates that are overwritten are lost, so nothing of `init`, `certs` or `keys` writes in another way, but for
+`keys rotate`, whose new file holds what must not be lost and takes the old one's place in one step.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +50,59 @@ def read_old(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Unwritable(f"{path} cannot be read: {_words(error)}") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator["Replacement"]:
+    """A private file that is there, to be replaced as a whole or not at all, by one process at a time.
+
+    It ends with a `commit` or with an exception, which leaves the file as it was.
+
+    Raises:
+        Unwritable: it cannot be read, or the new one not be written.
+    """
+    path = path.resolve()  # what a link leads to: the link stays one
+    new = path.with_name(f"{path.name}.new")
+    if not write_new(new, b"", private=True):
+        raise Unwritable(
+            f"{new} exists: somebody else is at it, or was interrupted; then remove it"
+        )
+    try:
+        yield Replacement(path, new, read_old(path))
+    except BaseException as error:
+        new.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from None
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The file as it was, and what can take its place."""
+
+    path: Path
+    new: Path
+    content: bytes
+
+    def commit(self, content: bytes) -> None:
+        """Put this content in its place: for the same owner and group, readable by them as before and by nobody else.
+
+        Raises:
+            OSError: it cannot be done, and has not been.
+        """
+        before = self.path.stat()
+        with self.new.open("r+b") as file:
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(file.fileno(), before.st_mode & 0o040 | 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self.new.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # a key that has signed must not vanish with a power cut
+        finally:
+            os.close(folder)
 
 
 def _unwritable(path: Path, error: OSError) -> Unwritable:

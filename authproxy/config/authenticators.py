@@ -11,11 +11,10 @@ from pydantic import (
     Field,
     StrictStr,
     Tag,
-    field_validator,
     model_validator,
 )
 
-from authproxy.config.values import Duration, Secret, has_userinfo, later
+from authproxy.config.values import Duration, IssuerText, Secret, later
 from authproxy.model.shape import Section, wrong
 
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -99,7 +98,7 @@ class JwtAuthenticator(Section):
     """Takes the tokens of one issuer."""
 
     type: Literal["jwt"]
-    issuer: Annotated[StrictStr, Field(min_length=1)]
+    issuer: IssuerText
     audiences: Annotated[list[Annotated[StrictStr, Field(min_length=1)]], Field(min_length=1)]
     algorithms: Annotated[list[Algorithm], Field(min_length=1)]
     keys: Keys
@@ -109,14 +108,6 @@ class JwtAuthenticator(Section):
     leeway: Duration = 30.0
     claims: ClaimNames = ClaimNames()
     issue_with: SigningKey | None = None
-
-    @field_validator("issuer")
-    @classmethod
-    def _no_secret(cls, value: str) -> str:
-        if has_userinfo(value):
-            text = "credentials in a URL are refused"
-            raise wrong("literal-secret", text, "write the issuer without them")
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "JwtAuthenticator":

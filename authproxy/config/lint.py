@@ -52,6 +52,8 @@ def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
             yield ("authenticators", name, "issue_with", "file"), settings.issue_with.file
         if settings.keys.secret is not None and settings.keys.secret.file is not None:
             yield ("authenticators", name, "keys", "secret", "file"), settings.keys.secret.file
+    if config.identity.assertion.key is not None:
+        yield ("identity", "assertion", "key", "file"), config.identity.assertion.key.file
     for name, upstream in config.upstreams.items():
         if upstream.tls is not None and upstream.tls.private_key is not None:
             yield ("upstreams", name, "tls", "private_key"), upstream.tls.private_key

@@ -5,7 +5,7 @@ No file is opened here.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -20,6 +20,7 @@ from authproxy.config.authenticators import Authenticators, HeaderName, Name, Si
 from authproxy.config.values import (
     Count,
     Duration,
+    IssuerText,
     ListenAddress,
     NetworkText,
     ServerURL,
@@ -152,20 +153,23 @@ class Upstream(Section):
 
 
 class Assertion(Section):
-    """A signed identity for the backend."""
+    """A signed identity for the backend; `ttl` is how long one is good."""
 
-    enabled: Literal[False] = False
-    issuer: StrictStr | None = None
+    enabled: StrictBool = False
+    issuer: IssuerText | None = None
     key: SigningKey | None = None
     ttl: Duration = 60.0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _off(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("enabled") is True:
-            text = "the signed assertion is not part of this version"
-            raise wrong("not-available", text, "write `enabled: false`, or remove it")
-        return value
+    @model_validator(mode="after")
+    def _whole(self) -> "Assertion":
+        missing = [f"`{name}`" for name in ("issuer", "key") if getattr(self, name) is None]
+        if self.enabled and missing:
+            text = f"the signed assertion is enabled without {' and '.join(missing)}"
+            raise wrong("incomplete-assertion", text, "write `issuer: URL` and `key: {file: PATH}`")
+        if not 1 <= self.ttl <= 3600:
+            text = "an assertion is good for 1s to 1h"
+            raise wrong("bad-ttl", text, "write `60s`; what was copied is good for as long")
+        return self
 
 
 class IdentityHeaders(Section):

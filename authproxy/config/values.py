@@ -9,7 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from authproxy.model.address import Network, parse_address, parse_network
 from authproxy.model.shape import Section, wrong
@@ -157,6 +165,17 @@ def has_userinfo(url: str) -> bool:
     """Does the URL hold credentials (RFC 3986 section 3.2.1)?"""
     _, marks, rest = url.partition("//")
     return bool(marks) and "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]
+
+
+def _without_credentials(value: str) -> str:
+    if has_userinfo(value):
+        text = "credentials in a URL are refused"
+        raise wrong("literal-secret", text, "write the issuer without them")
+    return value
+
+
+# Whatever an `iss` claim may be; most are URLs.
+IssuerText = Annotated[StrictStr, Field(min_length=1), AfterValidator(_without_credentials)]
 
 
 def parse_server(value: Any) -> str:

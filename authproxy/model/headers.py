@@ -13,6 +13,7 @@ from authproxy.model.identity import Identity
 
 _Value = TypeVar("_Value")
 IDENTITY_BLOCK_MOST = 8192
+ASSERTION_HEADER = b"X-Authproxy-Assertion"
 GROUP_MOST = 256
 
 # RFC 9110 section 7.6.1, and what was seen in the wild beside it.

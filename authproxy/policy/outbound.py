@@ -4,7 +4,7 @@ Everything is removed before anything is set, so no spelling of a client's heade
 `Connection: X-Forwarded-User` removes nothing of ours (CVE-2025-48865, CVE-2022-31813).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import cast
 
@@ -12,6 +12,7 @@ from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Line
 from authproxy.model.headers import carried, fold, fold_bytes, overrides_method, without_cookies
+from authproxy.model.identity import Identity
 from authproxy.model.target import strip_prefix
 from authproxy.policy.table import Route
 
@@ -23,9 +24,11 @@ class Outbound:
 
     `host` is what the backend is told of the host: None passes the client's own. `credential_headers` (folded) and
     `credential_cookies` are what the route's authenticators read; they stay here unless the route says otherwise.
+    `assertion` makes the field that proves an identity to the backend, at a moment; None where that is off.
     """
 
     __slots__ = (
+        "_assertion",
         "_cookies",
         "_drop",
         "_drops_authorization",
@@ -43,6 +46,7 @@ class Outbound:
         own_cookies: Iterable[str],
         credential_headers: Iterable[str] = (),
         credential_cookies: Iterable[str] = (),
+        assertion: Callable[[Identity, float], bytes | None] | None = None,
     ) -> None:
         kept = route.forward_authorization
         slots = (
@@ -50,6 +54,7 @@ class Outbound:
         )
         cookies = () if kept else credential_cookies
         self._route = route
+        self._assertion = assertion
         self._methods_matter = route.methods is not None or route.forward_preflight
         self._host = host.decode() if host is not None else None
         self._drop = (slots - {b"authorization"}) | route.remove_headers
@@ -88,6 +93,8 @@ class Outbound:
             f"{exchange.method} {path} HTTP/1.1\r\nHost: {self._host or exchange.host_field}\r\n"
             f"X-Request-Id: {exchange.request_id}\r\ntraceparent: {exchange.traceparent}\r\n"
         ).encode() + self._repeated(exchange)
+        if self._assertion is not None and exchange.identity is not None:
+            head += _bounded(self._assertion(exchange.identity, exchange.now))
         if exchange.tracestate:
             head += f"tracestate: {exchange.tracestate}\r\n".encode()
         if websocket:
@@ -116,10 +123,15 @@ class Outbound:
             parts.append(b"Content-Length: %d\r\n" % exchange.fields.content_length)
         parts.append(_forwarded(exchange.chain, exchange.scheme, exchange.host_field))
         if exchange.identity is not None:
-            if exchange.identity.header_block is None:
-                raise Refusal("forbidden", "identity_too_large")
-            parts.append(exchange.identity.header_block)
+            parts.append(_bounded(exchange.identity.header_block))
         return b"".join(parts)
+
+
+def _bounded(fields: bytes | None) -> bytes:
+    """What the backend is told of an identity, or a refusal: no group is cut off, it could be one that is denied."""
+    if fields is None:
+        raise Refusal("forbidden", "identity_too_large")
+    return fields
 
 
 @lru_cache(maxsize=4096)

@@ -139,6 +139,8 @@ def _named(config: Config) -> Iterator[str]:
             yield settings.keys.file
         if settings.keys.secret is not None and settings.keys.secret.file is not None:
             yield settings.keys.secret.file
+    if config.identity.assertion.key is not None:
+        yield config.identity.assertion.key.file
     for upstream in config.upstreams.values():
         tls = upstream.tls
         yield from (

@@ -3,10 +3,12 @@
 They come after the global limits and inside the envelope, so they are counted and logged as everything else is.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from authproxy.authn.keyring import JWKS_MAX_AGE
 from authproxy.model.errors import Refusal
 from authproxy.web.answer import Answer, respond
 from authproxy.web.compat import Request
@@ -16,6 +18,7 @@ from authproxy.web.portal.pages import STYLE
 from authproxy.web.portal.portal import Portal
 from authproxy.web.portal.userinfo import userinfo
 
+JWKS = "/.authproxy/jwks.json"
 STYLESHEET = "/.authproxy/style.css"
 # Pages for people, where somebody can log in.
 PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
@@ -34,6 +37,9 @@ async def endpoint(request: Request) -> Answer:
     exchange, runtime = request.exchange, request.runtime
     if not runtime.table.serves(exchange.host):
         raise Refusal("no_route", "reserved")
+    if runtime.assertions is not None and exchange.path == JWKS:
+        _allow(request, "GET", "HEAD")
+        return _jwks(request, runtime.assertions.jwks)
     if runtime.logins and exchange.path == STYLESHEET:
         _allow(request, "GET", "HEAD")
         return respond(request, 200, [_STYLE_HEAD], STYLE)
@@ -62,3 +68,19 @@ def _written(request: Request, page: web.Response) -> Answer:
     request.exchange.admitted = page.status < 400
     head = [f"{name}: {value}\r\n".encode() for name, value in page.headers.items()]
     return respond(request, page.status, head, page.body or b"")  # type: ignore[arg-type]  # always bytes
+
+
+def _jwks(request: Request, body: bytes) -> Answer:
+    """The public keys of the assertion (RFC 7517 section 8.5.1), to be asked for again before a next key signs."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    head = [b"Cache-Control: public, max-age=%d\r\nETag: %b\r\n" % (JWKS_MAX_AGE, tag.encode())]
+    # RFC 9110 section 13.1.2: compared weakly; a `*` or a list is as good.
+    known = {one.strip().removeprefix("W/") for one in _asked(request).split(",")}
+    if known & {tag, "*"}:
+        return respond(request, 304, head, b"")
+    head += [b"Content-Type: application/jwk-set+json\r\nX-Content-Type-Options: nosniff\r\n"]
+    return respond(request, 200, head, body)
+
+
+def _asked(request: Request) -> str:
+    return request.exchange.headers.get("if-none-match", "")

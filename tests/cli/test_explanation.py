@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import environ
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from authproxy.runtime import Verification, verification
 from tests.end_to_end.credentials import Issuer
 from tests.end_to_end.served import Served, configuration, write_configuration
 from tests.hostile.recorder import Recorder
+from tests.playbook import GUARDED, OPEN, write_files
+from tests.playbook import configuration as playbook_configuration
 
 CASES = 400
 HOSTS = [
@@ -193,3 +196,14 @@ def test_the_head_that_is_shown_is_the_head_that_is_sent(world: World) -> None:
         "X-Forwarded-Email: ann@a.test",
         "X-Forwarded-Groups: eng,ops",
     } <= set(sent)
+
+
+def test_an_assertion_is_shown_and_not_made(tmp_path: Path) -> None:
+    """Its name is there where the server would sign one; nothing that a backend would take is printed, nor a key read."""
+    on = {"enabled": True, "issuer": "https://p.test", "key": {"file": "not-there.pem"}}
+    config = playbook_configuration("http://127.0.0.1:1", identity={"assertion": on})
+    decides = verification(write_files(tmp_path, config, [OPEN, GUARDED]), {})
+    for url, shown in (("http://a.test/guarded/x", ["…"]), ("http://a.test/open", [])):
+        found = explain_request(decides, Asked(method="GET", url=url, subject="ann"), time.time())
+        heads = [line.partition(": ") for line in found["backend_head"]]
+        assert [v for n, _, v in heads if n == "X-Authproxy-Assertion"] == shown

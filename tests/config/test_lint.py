@@ -33,6 +33,15 @@ def test_a_key_file_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
     assert "644" in text
 
 
+def test_the_key_of_the_assertion_is_a_key_file(tmp_path: Path) -> None:
+    """Whoever reads it can be anybody towards the backends."""
+    key = "assertion: {issuer: i, key: {file: assertion.pem}}"
+    (tmp_path / "assertion.pem").write_text("")
+    (tmp_path / "assertion.pem").chmod(0o640)
+    ((code, text),) = warnings(tmp_path, CONFIG.replace("profile: remote", f"profile: remote, {key}"))  # fmt: skip
+    assert (code, "assertion.pem" in text) == ("key-file-mode", True)
+
+
 def test_a_configuration_that_cannot_be_read_has_no_warnings(tmp_path: Path) -> None:
     """Its errors come first."""
     assert warnings(tmp_path, "[]") == []

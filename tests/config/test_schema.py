@@ -168,7 +168,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"listeners": [LISTENERS[0] | {"proxy_protocol": ["10.0.0.0/8"]}]},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
         {"logging": {"decisions": {"path": "x"}}},
-        {"identity": {"assertion": {"enabled": True, "issuer": "https://i.test", "key": {"file": "k"}, "ttl": "60s"}}},
         {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},
         with_jwt(keys={"url": "https://i.test/jwks", "file": "k"}),
         with_jwt(keys={"discovery": True, "file": "k"}),
@@ -177,6 +176,38 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
 def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:
     """Asking for what the contract names and this version does not have is one error that says so."""
     assert kinds(**keys) == ["not-available"]
+
+
+ASSERTION: dict[str, Any] = {"enabled": True, "issuer": "https://p.test", "key": {"file": "k"}}
+
+
+def test_the_assertion_is_off_until_it_is_enabled() -> None:
+    """Its issuer and key may stand there before; it is good for a minute."""
+    found = config(identity={"assertion": {**ASSERTION, "enabled": False}}).identity.assertion
+    assert (found.enabled, found.ttl) == (False, 60)
+    assert kinds(identity={"assertion": ASSERTION}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"issuer": None}, "incomplete-assertion"),
+        ({"key": None}, "incomplete-assertion"),
+        ({"issuer": None, "key": None}, "incomplete-assertion"),
+        ({"issuer": ""}, "string_too_short"),
+        ({"issuer": "https://u:p@p.test"}, "literal-secret"),
+        ({"ttl": "500ms"}, "bad-ttl"),
+        ({"ttl": "2h"}, "bad-ttl"),
+        ({"ttl": 60}, "bad-duration"),
+        ({"key": "certs/assertion.pem"}, "model_type"),
+        ({"enabled": "yes"}, "bool_type"),
+        ({"algorithm": "RS256"}, "extra_forbidden"),
+    ],
+)
+def test_an_assertion_that_cannot_be_made_is_an_error(change: dict[str, Any], kind: str) -> None:
+    """Without an issuer or a key nobody could verify it; a long life would be good for whoever copied it."""
+    settings = {k: v for k, v in {**ASSERTION, **change}.items() if v is not None}
+    assert kinds(identity={"assertion": settings}) == [kind]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 256, "auto"])

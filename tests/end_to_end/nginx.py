@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -37,13 +38,15 @@ http {{
 
 def need(part: str) -> str:
     """The path of a real part; without it the test is skipped loudly, or fails where it must be there."""
-    found = shutil.which(part, path=PATH)
-    if found is None:
-        text = f"{part} IS MISSING: what it would prove is NOT tested (tests/real_parts.sh installs it)"
-        if os.environ.get("AUTHPROXY_REQUIRE_REAL") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
-    return found
+    return shutil.which(part, path=PATH) or absent(part)
+
+
+def absent(part: str) -> NoReturn:
+    """Say loudly that a real part is missing."""
+    text = f"{part} IS MISSING: what it would prove is NOT tested (tests/real_parts.sh installs it)"
+    if os.environ.get("AUTHPROXY_REQUIRE_REAL") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 class Nginx:

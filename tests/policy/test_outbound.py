@@ -97,6 +97,30 @@ def test_an_identity_that_is_too_large_is_forbidden() -> None:
     assert (caught.value.code, caught.value.reason) == ("forbidden", "identity_too_large")
 
 
+def test_the_assertion_is_made_for_each_request() -> None:
+    """It has an age, so it is asked for at the request's own moment, also on a connection that repeats its fields."""
+    asked: list[float] = []
+
+    def assertion(_identity: Identity, now: float) -> bytes:
+        asked.append(now)
+        return b"X-Authproxy-Assertion: a\r\n"
+
+    made, exchange = outbound(assertion=assertion), request()
+    for moment in (1.0, 2.0):
+        exchange.now = moment
+        assert values(exchange, b"x-authproxy-assertion", made) == [b"a"]
+    assert asked == [1.0, 2.0]
+    assert values(request(None), b"x-authproxy-assertion", made) == []
+    assert asked == [1.0, 2.0]
+
+
+def test_an_assertion_that_is_too_large_is_forbidden() -> None:
+    """As identity headers are."""
+    with pytest.raises(Refusal) as caught:
+        outbound(assertion=lambda _identity, _now: None).head(request())
+    assert (caught.value.code, caught.value.reason) == ("forbidden", "identity_too_large")
+
+
 def test_the_credential_stays_here() -> None:
     """The slots that the route's authenticators read, unless it says otherwise; other fields pass."""
     exchange = request(lines=[(b"X-Token", b"t"), (b"x.token", b"t"), (b"Accept", b"*/*")], authorization=b"Bearer t", cookies=[b"tok=t; a=1"])  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from authproxy.authn.issue import generate_key
 from authproxy.config.load import Loaded, load
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime, compile_runtime
@@ -131,6 +132,42 @@ def test_what_was_refused_is_watched(loaded: Loaded) -> None:
     (loaded.folder / "other.json").write_text((loaded.folder / "jwks.json").read_text())
     assert news(watch) == NEWS
     assert prepare(loaded.file, {}, runtime, watch).loaded.file == loaded.file
+
+
+def asserting(loaded: Loaded, **more: Any) -> Path:
+    """The assertion on; its key file."""
+    key = loaded.folder / "assertion.pem"
+    key.write_bytes(generate_key("ES256"))
+    settings = {"enabled": True, "issuer": "https://p.test", "key": {"file": key.name}, **more}
+    rewrite(loaded, identity={"assertion": settings})
+    return key
+
+
+def test_a_new_key_of_the_assertion_is_news(loaded: Loaded) -> None:
+    """`keys rotate` needs no signal."""
+    key = asserting(loaded)
+    watch = Watch(load(loaded.file))
+    assert news(watch) == QUIET
+    key.with_suffix(".new").write_bytes(generate_key("ES256"))
+    key.with_suffix(".new").rename(key)
+    assert news(watch) == NEWS
+
+
+def test_what_was_asserted_is_taken_over_while_key_issuer_and_ttl_are_equal(loaded: Loaded) -> None:
+    """Comments in the key file change nothing; another key, issuer or ttl does."""
+    key = asserting(loaded)
+    runtime = compile_runtime(load(loaded.file), {})
+    key.write_bytes(b"# ours\n" + key.read_bytes())
+    assert prepare(loaded.file, {}, runtime).runtime.assertions is runtime.assertions
+    for changes in ({"ttl": "30s"}, {"issuer": "https://q.test"}, {}):
+        before = key.read_bytes()
+        asserting(loaded, **changes)
+        if changes:
+            key.write_bytes(before)
+        other = prepare(loaded.file, {}, runtime).runtime.assertions
+        assert other is not None
+        assert other is not runtime.assertions
+        key.write_bytes(before)
 
 
 def prepared(loaded: Loaded) -> tuple[Runtime, Prepared]:
