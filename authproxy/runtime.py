@@ -267,22 +267,10 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
-    engines = {
-        route: RouteEngine(
-            route,
-            decides.authentication(route),
-            Step(route.address_limits, route.name),
-            Step(route.identity_limits, route.name),
-            decides.outbound(route, signing.towards(route.upstream) if signing else None),
-            route.upstream,
-            decides.logins & set(route.authenticators),
-        )
-        for route in decides.table.routes
-    }
     return Runtime(
         config=config,
         table=decides.table,
-        engines=engines,
+        engines={route: _engine(decides, route, signing) for route in decides.table.routes},
         header_rules=decides.header_rules,
         profile=decides.profile,
         trusted=Networks(config.trusted_networks),
@@ -301,6 +289,18 @@ def compile_runtime(
         assertions=signing,
         own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
         cache=decides.cache,
+    )
+
+
+def _engine(decides: Verification, route: Route, signing: Assertions | None) -> RouteEngine:
+    return RouteEngine(
+        route,
+        decides.authentication(route),
+        Step(route.address_limits, route.name),
+        Step(route.identity_limits, route.name),
+        decides.outbound(route, signing.towards(route.upstream) if signing else None),
+        route.upstream,
+        decides.logins & set(route.authenticators),
     )
 
 

@@ -21,7 +21,6 @@ P90_MOST = 35
 # Source files without a test file of their own name: file -> where it is tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "authn/logins.py": "tests/authn/test_password.py",
-    "web/endpoints.py": "tests/web/portal/test_login.py",
     "web/portal/entry.py": "tests/web/portal/test_login.py",
     "web/portal/portal.py": "tests/web/portal/test_userinfo.py",
     "web/portal/storage.py": "tests/web/portal/test_logout.py",
