@@ -13,7 +13,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -26,7 +26,8 @@ from authproxy.server.sockets import BACKLOG
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import AccessLog
-from authproxy.telemetry.metrics import Metrics, Pages, exposition
+from authproxy.telemetry.exposition import exposition
+from authproxy.telemetry.metrics import Metrics, Pages
 from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
 from authproxy.web.admin import admin_app
@@ -89,7 +90,6 @@ class Worker:
         self._asked = False  # for a reload that has not begun
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
-        self._cached = (0, 0)
         self._next_look = 0.0
         self._listening = listening
         self._admin = admin
@@ -196,6 +196,7 @@ class Worker:
 
     async def _take_over(self, prepared: Prepared) -> None:
         previous, runtime = self._runtime, prepared.runtime
+        self._bring()  # what is not taken over counts no further
         unneeded = runtime.open_pools(previous)
         if previous.access_log is runtime.access_log:
             runtime.access_log.rotate()
@@ -220,7 +221,7 @@ class Worker:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(lambda: self._unready, lambda: exposition(self._pages.total()), self._facts),
+            admin_app(lambda: self._unready, lambda: exposition(self._pages), self._facts),
             access_log=None,
             handle_signals=False,
         )
@@ -228,15 +229,16 @@ class Worker:
         await web.SockSite(runner, self._admin).start()
         return runner
 
-    def _facts(self) -> Facts:
-        """What `/status` is made of."""
+    def _facts(self) -> Generator[None, None, Facts]:
+        """What `/status` is made of, in many steps."""
+        totals = yield from self._pages.totals()
         return Facts(
             now=time.time(),
             started=self._pages.started,
             place=self._place,
             unready=self._unready,
             listeners=[(one.name, one.tls is not None) for one in self._listening],
-            totals=self._pages.total(),
+            totals=totals,
             minute=self._rates.minute(),
             reload=last_reload(self._pages.reloads),
             runtime=self._runtime,
@@ -305,11 +307,19 @@ class Worker:
         for server in self._servers:
             counts[server.name] = counts.get(server.name, 0) + server.count
         self._metrics.set_connections(counts)
-        cache, (hits, misses) = self._runtime.cache, self._cached
-        self._metrics.add("authproxy_identity_cache_total", cache.hits - hits, result="hit")
-        self._metrics.add("authproxy_identity_cache_total", cache.misses - misses, result="miss")
-        self._cached = cache.hits, cache.misses
+        self._bring()
         self._rates.sample(time.monotonic())
+
+    def _bring(self) -> None:
+        """What engines count by themselves, as far as it is news."""
+        runtime, bring = self._runtime, self._metrics.bring
+        cache, limiter = runtime.cache, runtime.limiter
+        for result, count in (("hit", cache.hits), ("miss", cache.misses)):
+            bring("authproxy_identity_cache_total", cache, count, result=result)
+        for result, count in limiter.unavailable.items():
+            bring("authproxy_limits_unavailable_total", limiter, count, result=result)
+        bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
+        bring("authproxy_log_lines_lost_total", runtime.access_log, runtime.access_log.lost)
 
     def _look_at_files(self, now: float) -> None:
         if self._watch is None or now < self._next_look or self._asked or self._reloading.locked():
