@@ -32,6 +32,7 @@ from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
 from authproxy.state.store import Store
 from authproxy.telemetry.access_log import AccessLog
+from authproxy.telemetry.tracing import Traces, compile_traces
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
 from authproxy.upstream.pool import Pool, Server
@@ -69,6 +70,7 @@ class Runtime:
     authenticators: Mapping[str, Authenticator]
     assertions: Assertions | None = None
     session_cookie: bytes = b""
+    traces: Traces | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -264,6 +266,7 @@ def compile_runtime(
         authenticators=decides.authenticators,
         assertions=signing,
         session_cookie=config.session.cookie.encode(),
+        traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
         cache=decides.cache,
     )
 

@@ -139,6 +139,9 @@ def _named(config: Config) -> Iterator[str]:
             yield settings.keys.secret.file
     if config.identity.assertion.key is not None:
         yield config.identity.assertion.key.file
+    if config.tracing is not None:
+        secrets = (secret.file for secret in config.tracing.headers.values())
+        yield from (name for name in (config.tracing.ca, *secrets) if name)
     for upstream in config.upstreams.values():
         tls = upstream.tls
         yield from (

@@ -6,7 +6,6 @@ durable records, has another.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
+from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
@@ -104,6 +104,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._open_store()
         self._runtime.open_pools()
+        if self._runtime.traces is not None:
+            self._runtime.traces.exporter.start()
         admin = await self._start_admin()
         await self._start_listeners()
         self._measure()
@@ -210,6 +212,16 @@ class Worker:
                 prepared.certificates[index].answer(context)
         for pool in unneeded:
             await pool.close()
+        await self._swap_traces(previous)
+
+    async def _swap_traces(self, previous: Runtime) -> None:
+        before, now = previous.traces, self._runtime.traces
+        if before is now:
+            return
+        if now is not None:
+            now.exporter.start()
+        if before is not None:
+            await asyncio.to_thread(before.exporter.close)  # it sends what waits
 
     def _retire(self, access_log: AccessLog) -> None:
         """Requests under way still write to it; only so many are kept open."""
@@ -320,6 +332,10 @@ class Worker:
             bring("authproxy_limits_unavailable_total", limiter, count, result=result)
         bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
         bring("authproxy_log_lines_lost_total", runtime.access_log, runtime.access_log.lost)
+        if runtime.traces is not None:
+            exporter = runtime.traces.exporter
+            bring("authproxy_spans_total", exporter, exporter.sent, result="sent")
+            bring("authproxy_spans_total", exporter, exporter.lost, result="lost")
 
     def _look_at_files(self, now: float) -> None:
         if self._watch is None or now < self._next_look or self._asked or self._reloading.locked():
@@ -356,6 +372,8 @@ class Worker:
         await self._end_connections()
         for pool in self._runtime.pools.values():
             await pool.close()
+        if self._runtime.traces is not None:
+            await asyncio.to_thread(self._runtime.traces.exporter.close)
         if admin is not None:
             await admin.cleanup()
         for access_log in (self._runtime.access_log, *self._retired):
@@ -374,28 +392,10 @@ class Worker:
                         await asyncio.sleep(0.01)
 
 
-def _settle_memory() -> None:
-    """What is loaded by now stays for good: the collector need not look at it, nor after every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
 def run_worker(make: Callable[[], Worker], announce: Callable[[], None]) -> None:
-    """Run a worker on the best loop there is (uvloop) until it has drained."""
+    """Run a worker on a loop of its own until it has drained."""
 
     async def main() -> None:
-        _settle_memory()
         await make().run(announce)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        log.warning("uvloop is not installed; the slower asyncio loop is used")
-        return None
-    return uvloop.new_event_loop
+    run(main)

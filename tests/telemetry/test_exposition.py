@@ -61,7 +61,7 @@ def test_no_step_takes_long() -> None:
     for number in range(10_000):
         worker.count(Ended(route=Route(f"a-route-with-a-long-name-{number}")), 0.1)
     outcome(exposition(pages))  # names are read from the memory once
-    work, steps = exposition(pages), []
+    work, steps, text = exposition(pages), [], ""
     while True:
         began = time.perf_counter()
         try:

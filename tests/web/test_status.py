@@ -11,7 +11,7 @@ from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.keys import secret_key_set
 from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Problem
-from authproxy.telemetry.metrics import BUCKETS, Totals
+from authproxy.telemetry.metrics import BUCKETS, Labels, Totals
 from authproxy.telemetry.rates import Minute
 from authproxy.telemetry.reload_record import Reload
 from authproxy.web.status import Facts, Latency, RouteStatus, Status, assemble, quantile, utc
@@ -90,7 +90,7 @@ async def test_a_secret_has_no_version() -> None:
 async def test_routes_of_before_and_requests_without_one() -> None:
     """Routes stand in the order of the policies; then what was counted for one that is gone; then what found none."""
     async with playbook(OPEN, GUARDED) as p:
-        requests = {
+        requests: dict[Labels, float] = {
             (("route", route), ("status", "404")): 2.0 for route in ("", "gone", "open")
         }
         totals: Totals = {"authproxy_requests_total": requests}
