@@ -93,7 +93,10 @@ class Watch:
 
     def changed(self) -> bool:
         """Is there something new to load? True once for each change."""
-        now = self._look()
+        try:
+            now = self._look()
+        except OSError:  # no descriptor is left for a directory: there will be another look
+            return False
         at_rest, self._seen = now == self._seen, now
         if now == self._known or not at_rest:
             return False

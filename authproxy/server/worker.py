@@ -19,6 +19,7 @@ from aiohttp import web
 
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
+from authproxy.server import descriptors
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
@@ -84,6 +85,7 @@ class Worker:
         self._last_reload.clear()
         self._place = Place(number, os.getpid(), time.time(), pages.workers)
         self._watch = watch
+        self._descriptors = descriptors.Watch()
         self._lifecycle = lifecycle
         self._main = main
         self._reloading = asyncio.Lock()
@@ -295,6 +297,7 @@ class Worker:
                     server.sweep(loop.time())
                     for stream in tuple(server.streams):
                         stream.look(time.time())
+                self._descriptors.look()
                 self._measure()
                 self._look_at_files(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)
