@@ -55,7 +55,7 @@ def test_every_metric_is_there_before_it_is_counted() -> None:
 
 
 def test_no_step_takes_long() -> None:
-    """With 10,000 active routes a scrape is a few hundred steps, none of which keeps requests waiting for long."""
+    """With 10,000 active routes a scrape is a few hundred steps, none of which keeps requests waiting for long: CPU time of each."""
     pages = Pages(1)
     worker = Metrics(pages, 0)
     for number in range(10_000):
@@ -63,13 +63,13 @@ def test_no_step_takes_long() -> None:
     outcome(exposition(pages))  # names are read from the memory once
     work, steps, text = exposition(pages), [], ""
     while True:
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             next(work)
         except StopIteration as done:
             text = done.value
             break
-        steps.append(time.perf_counter() - began)
+        steps.append(time.thread_time() - began)
     assert text.count(f"\n{REQUESTS}{{") == 10_000
     assert len(steps) > 500
     assert sorted(steps)[len(steps) * 99 // 100] < 0.005
