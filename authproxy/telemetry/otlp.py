@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 log = logging.getLogger(__name__)
 
 QUEUE_MOST = 4096  # records that wait; some 4 MiB
-BATCH = 256  # records in one message: encoding them takes some milliseconds, in which requests wait for the interpreter
+BATCH = 256  # records in one message
 DELAY = 1.0  # seconds from a request to its spans' leaving, at most, while the collector is there
 AGAIN = (1.0, 2.0, 5.0, 15.0, 30.0)  # seconds before the next try, by how many have failed
 PATIENCE = 5.0  # seconds for an answer
