@@ -20,6 +20,7 @@ from aiohttp import web
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
+from authproxy.server.figures import bring_figures
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
@@ -200,7 +201,7 @@ class Worker:
 
     async def _take_over(self, prepared: Prepared) -> None:
         previous, runtime = self._runtime, prepared.runtime
-        self._bring()  # what is not taken over counts no further
+        bring_figures(previous, self._metrics)  # what is not taken over counts no further
         unneeded = runtime.open_pools(previous)
         if previous.access_log is runtime.access_log:
             runtime.access_log.rotate()
@@ -322,23 +323,8 @@ class Worker:
         for server in self._servers:
             counts[server.name] = counts.get(server.name, 0) + server.count
         self._metrics.set_connections(counts)
-        self._bring()
+        bring_figures(self._runtime, self._metrics)
         self._rates.sample(time.monotonic())
-
-    def _bring(self) -> None:
-        """What engines count by themselves, as far as it is news."""
-        runtime, bring = self._runtime, self._metrics.bring
-        cache, limiter = runtime.cache, runtime.limiter
-        for result, count in (("hit", cache.hits), ("miss", cache.misses)):
-            bring("authproxy_identity_cache_total", cache, count, result=result)
-        for result, count in limiter.unavailable.items():
-            bring("authproxy_limits_unavailable_total", limiter, count, result=result)
-        bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
-        bring("authproxy_log_lines_lost_total", runtime.access_log, runtime.access_log.lost)
-        if runtime.traces is not None:
-            exporter = runtime.traces.exporter
-            bring("authproxy_spans_total", exporter, exporter.sent, result="sent")
-            bring("authproxy_spans_total", exporter, exporter.lost, result="lost")
 
     def _look_at_files(self, now: float) -> None:
         if self._watch is None or now < self._next_look or self._asked or self._reloading.locked():
