@@ -236,17 +236,7 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
-    engines = {
-        route: RouteEngine(
-            route,
-            decides.authentication(route),
-            Step(route.address_limits, route.name),
-            Step(route.identity_limits, route.name),
-            decides.outbound(route, signing.towards(route.upstream) if signing else None),
-            route.upstream,
-        )
-        for route in decides.table.routes
-    }
+    engines = {route: _engine(route, decides, signing) for route in decides.table.routes}
     return Runtime(
         config=config,
         table=decides.table,
@@ -268,6 +258,17 @@ def compile_runtime(
         session_cookie=config.session.cookie.encode(),
         traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
         cache=decides.cache,
+    )
+
+
+def _engine(route: Route, decides: Verification, signing: Assertions | None) -> RouteEngine:
+    return RouteEngine(
+        route,
+        decides.authentication(route),
+        Step(route.address_limits, route.name),
+        Step(route.identity_limits, route.name),
+        decides.outbound(route, signing.towards(route.upstream) if signing else None),
+        route.upstream,
     )
 
 
