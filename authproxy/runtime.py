@@ -35,6 +35,7 @@ from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
 from authproxy.state.store import Store
 from authproxy.telemetry.access_log import AccessLog
+from authproxy.telemetry.tracing import Traces, compile_traces
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
 from authproxy.upstream.pool import Pool, Server
@@ -75,6 +76,7 @@ class Runtime:
     checks: PasswordChecks
     own_cookies: frozenset[bytes] = frozenset()
     assertions: Assertions | None = None
+    traces: Traces | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -267,10 +269,11 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
+    engines = {route: _engine(route, decides, signing) for route in decides.table.routes}
     return Runtime(
         config=config,
         table=decides.table,
-        engines={route: _engine(decides, route, signing) for route in decides.table.routes},
+        engines=engines,
         header_rules=decides.header_rules,
         profile=decides.profile,
         trusted=Networks(config.trusted_networks),
@@ -288,11 +291,12 @@ def compile_runtime(
         checks=decides.checks,
         assertions=signing,
         own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
+        traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
         cache=decides.cache,
     )
 
 
-def _engine(decides: Verification, route: Route, signing: Assertions | None) -> RouteEngine:
+def _engine(route: Route, decides: Verification, signing: Assertions | None) -> RouteEngine:
     return RouteEngine(
         route,
         decides.authentication(route),

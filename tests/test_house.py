@@ -39,6 +39,7 @@ OPENS: dict[str, str] = {
     "assertions.py": "the key of the assertion, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
     "telemetry/access_log.py": "its own log, for appending",
+    "telemetry/tracing.py": "the authorities of the collector, at load",
     "state/lmdb.py": "its own folder: what marks an environment as opened since this boot",
     "state/lmdb_records.py": "its own folder: room for the lock before LMDB maps it",
     "backend/key_source.py": "the key set that a backend names, in its own program",

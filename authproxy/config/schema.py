@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from authproxy.config.authenticators import Authenticators, HeaderName, Name, SigningKey
+from authproxy.config.tracing import Tracing
 from authproxy.config.values import (
     Count,
     Duration,
@@ -256,6 +257,7 @@ class Config(Section):
     identity: IdentityHeaders = IdentityHeaders()
     bounds: Bounds = Bounds()
     logging: Logging = Logging()
+    tracing: Tracing | None = None
     rate_limits: list[GlobalLimit] = []
     failed_authentications: StrictStr = "30/minute"
     policies: Annotated[list[StrictStr], Field(min_length=1)] = ["policies"]

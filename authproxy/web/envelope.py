@@ -55,6 +55,9 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever comes of the request, and note it."""
     exchange = begin(request)
     runtime: Runtime = request.runtime
+    traces = runtime.traces
+    if traces is not None:
+        traces.tracer.begin(exchange)
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -73,6 +76,8 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
         runtime.access_log.write(exchange, seconds)
         if request.server.tally is not None:
             request.server.tally.count(exchange, seconds)
+        if traces is not None:
+            traces.tracer.end(exchange, seconds)
 
 
 def answer(request: Request, refusal: Refusal) -> Answer:

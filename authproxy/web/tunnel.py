@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import time
 from collections import deque
 
 from aiohttp import web
@@ -55,6 +56,7 @@ async def open_tunnel(
     """Ask the backend, and carry bytes both ways until one side ends."""
     try:
         connection.begin(b"GET")
+        request.exchange.sent_to, request.exchange.sent_at = connection.authority, time.monotonic()
         connection.write(head)
         connection.request_sent()
         try:
