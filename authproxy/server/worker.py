@@ -34,8 +34,8 @@ from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
 from authproxy.web.admin import admin_app
 from authproxy.web.chain import compose
-from authproxy.web.compat import Server
 from authproxy.web.envelope import refuse_unparsed
+from authproxy.web.listener import Server
 from authproxy.web.status import Facts, Place
 from authproxy.web.tunnel import GOING_AWAY
 
