@@ -39,6 +39,9 @@ class Service(web.Server):
 
     name: str
     tls: bool
+    certified: bool = False  # clients are asked for certificates
+    https_port: int | None = None  # where clients are sent to instead of being served
+    answer_fields: bytes = b""  # what every answer says
     runtime: Any
     bounds: Bounds
     handle: "Handler"
@@ -70,8 +73,7 @@ class Request(web.BaseRequest):
     @property
     def certificate(self) -> bytes | None:
         """The client's certificate (DER), where the handshake asked for one and verified it."""
-        tls = self.get_extra_info("ssl_object")
-        return None if tls is None else tls.getpeercert(binary_form=True)
+        return self.connection.certificate
 
     @property
     def target_uri(self) -> str:
@@ -98,8 +100,8 @@ class ClientConnection(RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
-        "_waits", "kept", "patience",
+        "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_retired", "_server", "_unsent",
+        "_unsent_since", "_waits", "asked_name", "certificate", "kept", "patience",
     )  # fmt: skip
 
     def __init__(self, server: Service, **options: Any) -> None:
@@ -110,7 +112,11 @@ class ClientConnection(RequestHandler):
         self._idle_since = self._loop.time()
         self._busy = False  # a request is being answered, or what is left of it read
         self._waits = False  # the sweep has seen it idle since `_idle_since`
+        self._retired = False  # no request after the one that is under way
         self._peer: tuple[Address, str] | None = None
+        # What the handshake came to, where clients are asked for certificates: theirs (DER), and the name they asked for.
+        self.certificate: bytes | None = None
+        self.asked_name: str | None = None
         # The last request's fields as they came, the rules that they were read by, and what they said; not while idle.
         self.kept: tuple[object, HeaderRules, Fields] | None = None
         self._unsent = 0  # bytes that waited to be sent at the last look
@@ -127,6 +133,12 @@ class ClientConnection(RequestHandler):
             address = found or LOOPBACK
             self._peer = address, str(address)
         return self._peer
+
+    def retire(self) -> None:
+        """End after the request that is under way, or now where there is none."""
+        self._retired = True
+        if self._waiting and not self._head_since:
+            self.force_close()
 
     def idle_at(self, now: float) -> bool:
         """Is no request under way, not even a part of one, nor a first one to be expected?"""
@@ -220,7 +232,7 @@ class ClientConnection(RequestHandler):
             keep = keep and payload.is_eof()
         if keep and self._paused:
             await self.drained()  # or whoever pipelines and never reads fills our memory
-        return keep and not self._close and not self._force_close
+        return keep and not self._close and not self._force_close and not self._retired
 
     async def _linger(self, payload: StreamReader, *, keep: bool) -> None:
         """Read on what nobody wants for a while: a close with unread bytes would take the answer back (RFC 9112 section 9.6)."""
@@ -243,6 +255,11 @@ class ClientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._server.certified:
+            tls = transport.get_extra_info("ssl_object")
+            # Resumed or not: OpenSSL keeps the certificate with the session.
+            self.certificate = tls.getpeercert(binary_form=True)
+            self.asked_name = tls.asked
         if self._server.full:
             self._refuse(Refusal("overloaded", close=True))
 

@@ -7,6 +7,7 @@ contract tests. No timer is made for a connection; a sweep over all of them look
 from collections.abc import Iterable
 from typing import Any
 
+from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.telemetry.metrics import Metrics
 from authproxy.web.compat import (
@@ -34,13 +35,18 @@ class Server(Service):
         bounds: Bounds,
         *,
         name: str,
-        tls: bool,
+        settings: Listener,
         runtime: Any,
         siblings: "Iterable[Server]" = (),
         tally: Metrics | None = None,
     ) -> None:
         self.name = name
-        self.tls = tls
+        tls = settings.tls
+        self.tls = tls is not None
+        self.certified = tls is not None and tls.client_certificates is not None
+        self.https_port = settings.redirect_to_https
+        if tls is not None and tls.hsts is not None:
+            self.answer_fields = b"Strict-Transport-Security: max-age=%d\r\n" % tls.hsts
         self.runtime = runtime
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
@@ -94,6 +100,12 @@ class Server(Service):
         for connection, transport in list(self._connections.items()):
             if isinstance(connection, ClientConnection):
                 connection.look(now, transport)
+
+    def let_go_of_certified(self) -> None:
+        """End the connections that showed a certificate: the idle ones now, the others after their request."""
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection) and connection.certificate is not None:
+                connection.retire()
 
     def force_close(self) -> None:
         """Close every connection once what is written has left, whatever is under way."""

@@ -11,6 +11,7 @@ from aiohttp import http_parser, web, web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.server import worker
 from authproxy.web import compat
@@ -18,6 +19,8 @@ from authproxy.web.compat import ClientConnection
 from authproxy.web.listener import Server
 from tests.playbook import playbook
 from tests.wire import HELLO, answering, in_turn, request
+
+PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ async def server() -> Server:
     async def never(*_: object) -> web.StreamResponse:
         raise AssertionError
 
-    return Server(never, never, Bounds(), name="test", tls=False, runtime=None)
+    return Server(never, never, Bounds(), name="test", settings=PLAIN, runtime=None)
 
 
 def test_only_the_c_parser_serves(monkeypatch: pytest.MonkeyPatch) -> None:

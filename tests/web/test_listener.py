@@ -3,10 +3,13 @@
 import pytest
 from aiohttp import web
 
+from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.web.listener import NEVER, READ_BUFFER, Server
 from tests.playbook import playbook
 from tests.wire import until
+
+PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 
 
 @pytest.fixture
@@ -16,7 +19,7 @@ async def server() -> Server:
     async def never(*_: object) -> web.StreamResponse:
         raise AssertionError
 
-    return Server(never, never, Bounds(), name="test", tls=False, runtime=None)
+    return Server(never, never, Bounds(), name="test", settings=PLAIN, runtime=None)
 
 
 async def test_options_are_really_applied(server: Server) -> None:
