@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.runtime import Runtime
+from authproxy.server.acceptor import ProxyAcceptor
 from authproxy.server.sockets import BACKLOG
 from authproxy.server.tls import Certificates
 from authproxy.telemetry.metrics import Metrics
@@ -36,7 +37,8 @@ class Listeners:
     def __init__(self, listening: Sequence[Listening]) -> None:
         self.listening = list(listening)
         self.servers: list[Server] = []
-        self._acceptors: list[asyncio.Server] = []
+        self._acceptors: list[asyncio.Server | ProxyAcceptor] = []
+        self._arriving: set[asyncio.Task[None]] = set()
 
     async def start(self, runtime: Runtime, tally: Metrics) -> None:
         """Take connections."""
@@ -55,13 +57,22 @@ class Listeners:
             self.servers.append(server)
             self._acceptors.append(await self._accept(one, server, bounds))
 
-    async def _accept(self, one: Listening, server: Server, bounds: Bounds) -> asyncio.Server:
+    async def _accept(
+        self, one: Listening, server: Server, bounds: Bounds
+    ) -> asyncio.Server | ProxyAcceptor:
+        sock, networks = one.sock.dup(), one.settings.proxy_protocol
+        tls = one.certificates.context if one.certificates else None
+        patience = bounds.handshake or None
+        if networks is not None:
+            return ProxyAcceptor(
+                sock, server, networks, tls=tls, patience=patience, arriving=self._arriving
+            )
         return await asyncio.get_running_loop().create_server(
             server,
-            sock=one.sock.dup(),
+            sock=sock,
             backlog=BACKLOG,
-            ssl=one.certificates.context if one.certificates else None,
-            ssl_handshake_timeout=(bounds.handshake or None) if one.certificates else None,
+            ssl=tls,
+            ssl_handshake_timeout=patience if tls else None,
         )
 
     async def take_over(self, runtime: Runtime, certificates: Mapping[int, Certificates]) -> None:
@@ -87,6 +98,12 @@ class Listeners:
             acceptor.close()
         for one in self.listening:
             one.sock.close()  # or the system would go on to take connections in our name
+
+    async def end(self) -> None:
+        """Let go of the connections that have yet to say whose they are."""
+        for task in self._arriving:
+            task.cancel()
+        await asyncio.gather(*self._arriving, return_exceptions=True)
 
     def counts(self) -> dict[str, int]:
         """How many connections there are, by the listener's name."""

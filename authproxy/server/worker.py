@@ -309,6 +309,7 @@ class Worker:
 
     async def _close(self, admin: web.AppRunner | None) -> None:
         self._listeners.stop()
+        await self._listeners.end()
         await self._end_connections()
         for pool in self._runtime.pools.values():
             await pool.close()

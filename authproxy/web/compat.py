@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from authproxy.config.schema import Bounds
-from authproxy.model.address import LOOPBACK, Address, parse_address
+from authproxy.model.address import Address, peer_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
@@ -128,11 +128,13 @@ class ClientConnection(RequestHandler):
     def peer(self) -> tuple[Address, str]:
         """The address at the other end, and its text; a Unix socket's peer is this machine."""
         if self._peer is None:
-            name = self.peername
-            found = parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-            address = found or LOOPBACK
-            self._peer = address, str(address)
+            self.believe(peer_address(self.peername))
+            assert self._peer is not None
         return self._peer
+
+    def believe(self, address: Address) -> None:
+        """Whoever has connected speaks for this address."""
+        self._peer = address, str(address)
 
     def retire(self) -> None:
         """End after the request that is under way, or now where there is none."""

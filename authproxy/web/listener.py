@@ -9,6 +9,7 @@ from typing import Any
 
 from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
+from authproxy.model.address import Address
 from authproxy.telemetry.metrics import Metrics
 from authproxy.web.compat import (
     FRESH,
@@ -50,6 +51,7 @@ class Server(Service):
         self.runtime = runtime
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
+        self.arriving = 0
         self.accepted = -NEVER  # when the last connection was, on the loop's clock
         self.tunnels: set[Any] = set()
         self.streams: set[Any] = set()
@@ -81,10 +83,17 @@ class Server(Service):
         self.accepted = self._loop.time()
         return ClientConnection(self, loop=self._loop, **self._options)
 
+    def connection_from(self, address: Address | None) -> ClientConnection:
+        """A new connection that somebody who may say so has made for this address; None: for himself."""
+        connection = self()
+        if address is not None:
+            connection.believe(address)
+        return connection
+
     @property
     def count(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
+        """How many connections there are, those with them that have yet to say whose they are."""
+        return len(self._connections) + self.arriving
 
     @property
     def full(self) -> bool:
@@ -120,7 +129,7 @@ class Server(Service):
     def close_idle(self, now: float) -> int:
         """Close what waits for a next request; how many connections are at work, or still to make their first request."""
         # A TLS handshake that is under way is none of `connections` yet.
-        busy = int(self.tls and now - self.accepted < FRESH)
+        busy = int(self.tls and now - self.accepted < FRESH) + self.arriving
         for connection in self.connections:
             if isinstance(connection, ClientConnection) and connection.idle_at(now):
                 connection.force_close()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from multidict import CIMultiDict
 
@@ -73,7 +74,7 @@ async def test_the_fingerprint_is_that_of_openssl() -> None:
     """SHA-256 of the DER, lower-case hex: `openssl x509 -fingerprint -sha256` without its colons."""
     pair = certificates.issue(AUTHORITY, x509.Name([]))
     identity = await ask(Presentation(CIMultiDict(), pair.der), verifier("fingerprint"))
-    assert identity.subject == pair.certificate.fingerprint(certificates.hashes.SHA256()).hex()
+    assert identity.subject == pair.certificate.fingerprint(hashes.SHA256()).hex()
     assert identity.credential_id == identity.subject
 
 

@@ -12,8 +12,8 @@ import pytest
 from authproxy.model.errors import ConfigError
 from authproxy.server.tls import read_certificates
 from tests import certificates
-from tests.playbook import OPEN, Proxy, configuration, playbook, write_files
-from tests.wire import Json, Link, request
+from tests.playbook import GUARDED, OPEN, Proxy, configuration, playbook, write_files
+from tests.wire import Json, Link, answering, request
 
 OLD = {"maximum_version": ssl.TLSVersion.TLSv1_2}
 
@@ -195,3 +195,27 @@ def test_text_between_authorities_is_passed_over(stage: Stage) -> None:
     tls = loaded.usable().listeners[0].tls
     assert tls is not None
     assert read_certificates(loaded, 0, tls).context.cert_store_stats()["x509"] == 2
+
+
+@pytest.mark.parametrize(
+    ("hsts", "value"), [("365d", "max-age=31536000"), (0, "max-age=0"), (None, None)]
+)
+async def test_hsts_is_said_by_every_answer(stage: Stage, hsts: Any, value: str | None) -> None:
+    """Once, on answers of the backend and on our own, whatever the backend says; only where the listener is told to."""
+    more = {} if hsts is None else {"hsts": hsts}
+    play = answering(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nstrict-Transport-Security: max-age=1\r\n\r\n"
+    )
+    async with playbook(OPEN, GUARDED, play=play, listeners=[stage.listener(None, **more)]) as p:
+        link = await connect(p, stage.client())
+        for target, status, without in (
+            ("/", 200, "max-age=1"),
+            ("/guarded/x", 401, None),
+            ("/a//b", 400, None),
+        ):
+            await link.send(request("GET", target, {"Host": "localhost"}))
+            answer = await link.answer()
+            assert (answer.status, answer.field("strict-transport-security")) == (
+                status,
+                value or without,
+            )
