@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from authproxy.model.errors import ConfigError
+from authproxy.server import worker
 from authproxy.server.tls import read_certificates
 from tests import certificates
 from tests.playbook import GUARDED, OPEN, Proxy, configuration, playbook, write_files
@@ -195,6 +196,47 @@ def test_text_between_authorities_is_passed_over(stage: Stage) -> None:
     tls = loaded.usable().listeners[0].tls
     assert tls is not None
     assert read_certificates(loaded, 0, tls).context.cert_store_stats()["x509"] == 2
+
+
+MACHINES: Json = {
+    "name": "machines", "match": {"paths": ["/**"]}, "upstream": "backend", "authenticate": ["machines"],
+    "allow": [{"subjects": ["robot"]}],
+}  # fmt: skip
+CERTIFIED: Json = {"machines": {"type": "certificate", "subject": "cn"}}
+
+
+async def test_the_certificate_is_the_identity(stage: Stage) -> None:
+    """Its name is what the policy asks for, what the backend is told, and what the log says; without it nobody is there."""
+    async with playbook(MACHINES, listeners=[stage.listener()], authenticators=CERTIFIED) as p:
+        link, nobody = await connect(p, stage.client(stage.robot)), await connect(p, stage.client())
+        for _ in range(3):
+            assert (await status(link), await status(nobody)) == (200, 401)
+        assert [m.field("x-forwarded-user") for m in p.backend.seen] == ["robot"] * 3
+        lines = await p.logged(6)
+        assert [(x["subject"], x["code"]) for x in lines[:2]] == [("robot", None), (None, "unauthenticated")]  # fmt: skip
+        assert p.runtime.cache.hits == 2
+
+
+async def test_streams_end_with_the_certificate(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """An event stream is cut at `notAfter`, and the connection's next request would be too late."""
+    monkeypatch.setattr(worker, "TICK", 0.05)
+    ends = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=2)
+    short = stage.write("short", certificates.issue(stage.ours, certificates.name("robot"), ends=ends))  # fmt: skip
+
+    async def events(_request: object, link: Link) -> None:
+        await link.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await link.rest()
+
+    async with playbook(MACHINES, play=events, listeners=[stage.listener()], authenticators=CERTIFIED) as p:  # fmt: skip
+        link = await connect(p, stage.client(short))
+        idle = await connect(p, stage.client(short))
+        await link.send(request("GET", "/events", {"Host": "localhost"}))
+        cut = await link.answer()
+        assert (cut.status, cut.whole) == (200, False)
+        assert 0 <= dt.datetime.now(dt.UTC).timestamp() - ends.timestamp() < 1
+        await idle.send(request("GET", "/", {"Host": "localhost"}))
+        assert (await idle.answer()).code == "token_expired"
+        assert {x["code"] for x in await p.logged(2)} == {"token_expired"}
 
 
 @pytest.mark.parametrize(
