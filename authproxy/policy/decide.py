@@ -11,7 +11,7 @@ from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.host import parse_host
 from authproxy.model.identity import Identity
-from authproxy.model.target import Target, parse_target
+from authproxy.model.target import parse_target
 from authproxy.policy.condition import Entry, Outcome
 from authproxy.policy.pattern import RESERVED_PREFIX
 from authproxy.policy.table import Route, Table
@@ -44,7 +44,9 @@ def resolve(table: Table, exchange: Exchange) -> Route | None:
     Raises:
         Refusal: `method_not_allowed`, `bad_request`, `no_route`.
     """
-    target = read_target(exchange)
+    if exchange.method in NEVER_METHODS:
+        raise never_served(exchange.method)
+    exchange.target = target = parse_target(exchange.raw_target)
     if target.segments[0] == RESERVED_PREFIX:
         if target.doubts:
             raise Refusal("bad_request", "reserved")
@@ -53,17 +55,10 @@ def resolve(table: Table, exchange: Exchange) -> Route | None:
     return route
 
 
-def read_target(exchange: Exchange) -> Target:
-    """Read the target, which is kept in the exchange, unless its method is never served.
-
-    Raises:
-        Refusal: `method_not_allowed`, `bad_request`.
-    """
-    if exchange.method in NEVER_METHODS:
-        # Before the target is read: that of CONNECT is no path. RFC 9110 section 15.5.6 wants an Allow.
-        raise Refusal("method_not_allowed", exchange.method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
-    exchange.target = parse_target(exchange.raw_target)
-    return exchange.target
+def never_served(method: str) -> Refusal:
+    """The refusal of one of `NEVER_METHODS`; before the target is read, as that of CONNECT is no path."""
+    # RFC 9110 section 15.5.6 wants an Allow.
+    return Refusal("method_not_allowed", method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
 
 
 def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:

@@ -5,8 +5,9 @@ no route names is not sent anywhere.
 """
 
 from authproxy.model.errors import Refusal
-from authproxy.policy.decide import read_target
-from authproxy.web.answer import Answer, persistence, send, status_line
+from authproxy.model.target import parse_target
+from authproxy.policy.decide import NEVER_METHODS, never_served
+from authproxy.web.answer import Answer, respond
 from authproxy.web.compat import Request
 
 HTTPS = 443
@@ -19,20 +20,12 @@ async def redirect(request: Request) -> Answer:
         Refusal: `bad_request`, `method_not_allowed`, `no_route`.
     """
     exchange, port = request.exchange, request.server.https_port
-    target = read_target(exchange)
+    if exchange.method in NEVER_METHODS:
+        raise never_served(exchange.method)
+    exchange.target = target = parse_target(exchange.raw_target)
     if not request.runtime.table.serves(exchange.host):
         raise Refusal("no_route", "host")
     authority = exchange.host if port == HTTPS else f"{exchange.host}:{port}"
-    # A body that nobody reads is no request of the next one's.
-    keep = request.content.is_eof() and not (request.head.upgrade or request.head.should_close)
-    exchange.status, exchange.reason = 308, "redirect_to_https"
-    send(
-        request,
-        status_line(308, b"Permanent Redirect")
-        + f"Location: https://{authority}{target.raw}\r\n".encode("ascii")
-        + b"Content-Length: 0\r\n"
-        + f"X-Request-Id: {exchange.request_id}\r\n".encode()
-        + persistence(exchange, keep=keep)
-        + b"\r\n",
-    )
-    return Answer(308, keep_alive=keep)
+    exchange.reason = "redirect_to_https"
+    location = f"Location: https://{authority}{target.raw}\r\n".encode("ascii")
+    return respond(request, 308, [location], b"")
