@@ -170,23 +170,19 @@ class FollowingVerifier(JwtVerifier):
 
     @property
     def fingerprint(self) -> bytes:
-        self._follow()
+        if self.remote.keys is not self._keys:
+            self._use(self.remote.keys)
         return self._fingerprint
 
     @property
     def keys(self) -> KeySet:
         """The keys in force."""
-        self._follow()
-        return self._keys
-
-    def _follow(self) -> None:
-        keys = self.remote.keys
-        if keys is not self._keys:
-            self._use(keys)
+        return self.remote.keys
 
     def verify(self, credential: Credential, now: float) -> Identity | None:
         self.remote.expire(now)
-        self._follow()
+        if self.remote.keys is not self._keys:
+            self._use(self.remote.keys)
         return super().verify(credential, now)
 
     async def judge(

@@ -46,8 +46,8 @@ _READERS: dict[str, type[RSAAlgorithm | ECAlgorithm | OKPAlgorithm]] = {
 }
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 SIGNATURES = _RSA.union(*_CURVES.values())
-# What of a JWK is ever looked at; certificates and the like are not (RFC 7517 sections 4.6 to 4.9).
-MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "key_ops", "alg")
+# What is left of a JWK that was vetted: it may verify, and certificates beside it are not looked at.
+MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "alg")
 
 # CVE-2017-15361 (ROCA): the weak library's moduli are powers of 65537 modulo every small prime; a fair key passes
 # for one with a chance under 2^-100.

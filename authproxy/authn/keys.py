@@ -84,7 +84,6 @@ class KeySet:
         keys = self._any.get(algorithm, ())
         return keys if len(keys) <= CANDIDATES_MOST else ()
 
-
     def names(self, algorithm: str, kid: str | None) -> bool:
         """Is there a key of this very `kid`?"""
         return kid is not None and (algorithm, kid) in self._named
@@ -192,12 +191,13 @@ class PublishedKeys:
     passed_over: tuple[str, ...]
 
 
-def load_published(data: bytes, algorithms: Sequence[str]) -> PublishedKeys:
+def load_published(data: bytes, algorithms: Sequence[str], *, known: bool = False) -> PublishedKeys:
     """The keys of a JWKS that another party writes, for these algorithms.
 
     More lenient than with the operator's own file, as RFC 7517 section 5 asks: a key that cannot be used is passed
     over, those beside it serve. Two with the same `kid` are both tried, as all of them are the issuer's. One set
-    differs from another (`version`) where what is used of it does, not by its spelling.
+    differs from another (`version`) where what is used of it does, not by its spelling. `known` says that this is the
+    `jwks` of what was loaded before, so it may be empty.
 
     Raises:
         KeyProblem: it is no JWKS, has too many keys, or none that fits and none that was withdrawn by being leaked.
@@ -218,10 +218,14 @@ def load_published(data: bytes, algorithms: Sequence[str]) -> PublishedKeys:
     bound = _bind(keys, algorithms)
     same = Counter((key.algorithm, key.kid) for key in bound)
     if same and max(same.values()) > CANDIDATES_MOST:
-        raise KeyProblem(f"more than {CANDIDATES_MOST} keys share a `kid`, or have none", "name each")
+        raise KeyProblem(
+            f"more than {CANDIDATES_MOST} keys share a `kid`, or have none", "name each"
+        )
     # A set without keys is taken for an accident, unless its key has become known to all: then nothing is signed by it.
-    if not bound and not leaked:
-        raise KeyProblem("no key of the set can be used", f"`algorithms` says {', '.join(algorithms)}")
+    if not bound and not leaked and not known:
+        raise KeyProblem(
+            "no key of the set can be used", f"`algorithms` says {', '.join(algorithms)}"
+        )
     used.sort(key=lambda jwk: json.dumps(jwk, sort_keys=True))
     jwks = json.dumps({"keys": used}, sort_keys=True, separators=(",", ":")).encode()
     return PublishedKeys(KeySet(_version(jwks, algorithms), bound), jwks, tuple(passed_over))

@@ -101,12 +101,15 @@ def verify(token: TokenArgument = None, config: ConfigOption = None) -> None:
 
     Example: authproxy token issue --subject ann | authproxy token verify
     """
+    from authproxy.cli.issuer_keys import fetch_for_token
     from authproxy.cli.token_verdict import GOOD, judge_token, verdict_lines
     from authproxy.runtime import verification
 
     text = _read_token(token)
+    decides = verification(load_config(config), os.environ)
+    fetch_for_token(decides.authenticators.values(), text)
     now = time.time()
-    verdict = judge_token(verification(load_config(config), os.environ), text, now)
+    verdict = judge_token(decides, text, now)
     for line in verdict_lines(verdict, now):
         print(_printable(line))
     if verdict.code != GOOD:

@@ -73,7 +73,9 @@ class Keys(Section):
     def _times(self) -> "Keys":
         if not REFRESH_LEAST <= self.refresh <= self.keep:
             text = "`refresh` must be at least 1s, and at most as long as `keep`"
-            raise wrong("bad-refresh", text, "an hour and a day are usual: `refresh: 1h`, `keep: 24h`")
+            raise wrong(
+                "bad-refresh", text, "an hour and a day are usual: `refresh: 1h`, `keep: 24h`"
+            )
         if self.keep > KEEP_MOST:
             text = "`keep` over 30d would trust keys that nobody has confirmed for a month"
             raise wrong("bad-keep", text, "write at most `30d`; `24h` is usual")

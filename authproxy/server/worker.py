@@ -19,6 +19,7 @@ from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures
+from authproxy.server.key_refresh import KeyRefresh
 from authproxy.server.listeners import Listeners, Listening
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
@@ -80,6 +81,7 @@ class Worker:
         self._asked = False  # for a reload that has not begun
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
+        self._keys = KeyRefresh()
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -93,6 +95,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._open_store()
         self._runtime.open_pools()
+        await self._keys.follow(self._runtime)
         if self._runtime.traces is not None:
             self._runtime.traces.exporter.start()
         admin = await self._start_admin()
@@ -197,6 +200,7 @@ class Worker:
         await self._listeners.take_over(runtime, prepared.certificates)
         for pool in unneeded:
             await pool.close()
+        await self._keys.follow(runtime)
         await self._swap_traces(previous)
 
     async def _swap_traces(self, previous: Runtime) -> None:
@@ -218,13 +222,21 @@ class Worker:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(lambda: self._unready, lambda: exposition(self._pages), self._facts),
+            admin_app(
+                self._why_unready,
+                lambda: exposition(self._pages),
+                self._facts,
+                self._keys.troubles,
+            ),
             access_log=None,
             handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, self._admin).start()
         return runner
+
+    def _why_unready(self) -> str | None:
+        return self._unready or self._keys.unready()
 
     def _facts(self) -> Generator[None, None, Facts]:
         """What `/status` is made of, in many steps."""
@@ -233,7 +245,7 @@ class Worker:
             now=time.time(),
             started=self._pages.started,
             place=self._place,
-            unready=self._unready,
+            unready=self._why_unready(),
             listeners=[(server.name, server.tls) for server in self._servers],
             totals=totals,
             minute=self._rates.minute(),
@@ -277,6 +289,7 @@ class Worker:
         """Bring what is not counted by the request up to date."""
         self._metrics.set_connections(self._listeners.counts())
         bring_figures(self._runtime, self._metrics)
+        self._keys.measure(self._metrics, time.time())
         self._rates.sample(time.monotonic())
 
     def _look_at_files(self, now: float) -> None:
@@ -311,6 +324,7 @@ class Worker:
         self._listeners.stop()
         await self._listeners.end()
         await self._end_connections()
+        await self._keys.close()
         for pool in self._runtime.pools.values():
             await pool.close()
         if self._runtime.traces is not None:

@@ -5,13 +5,14 @@ never go back. A series is named once, when it is first counted; labels never ho
 """
 
 import json
+import math
 import mmap
 import struct
 import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from authproxy.telemetry.reload_record import ReloadRecord
@@ -25,7 +26,11 @@ NAME_BYTES = 8 << 20
 SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
-WORST = "authproxy_config_reload_success"  # of this the least of all slots is shown: one that failed must be seen
+# Of these not the sum of all slots is shown, but what is worst: a worker that failed, or that fell behind, must be seen.
+WORST: dict[str, Callable[[Iterable[float]], float]] = {
+    "authproxy_config_reload_success": min,
+    "authproxy_key_set_age_seconds": max,
+}
 STRIDE = 500  # series that are looked at in one go: some tenths of a millisecond
 _BOUNDS = tuple(("le", bound) for bound in HISTOGRAM[:-1])
 _HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
@@ -81,19 +86,22 @@ class Pages:
         return int(sum(slot.cells[CONNECTIONS] for slot in self.each))
 
     def totals(self) -> Generator[None, None, Totals]:
-        """Every series by its name, summed over the slots; pauses after every few, so that others can work in between."""
+        """Every series by its name, summed over the slots, but for those of `WORST`; what is no number is not there.
+
+        Pauses after every few, so that others can work in between.
+        """
         sums: Totals = defaultdict(lambda: defaultdict(float))
-        worst: list[float] = []
+        worst: dict[Series, list[float]] = defaultdict(list)
         for slot in self.each:
-            for number, ((name, labels), value) in enumerate(slot.read(), 1):
-                if name == WORST:
-                    worst.append(value)
-                else:
-                    sums[name][labels] += value
+            for number, (series, value) in enumerate(slot.read(), 1):
+                if series[0] not in WORST:
+                    sums[series[0]][series[1]] += value
+                elif not math.isnan(value):
+                    worst[series].append(value)
                 if not number % STRIDE:
                     yield
-        if worst:
-            sums[WORST][()] = min(worst)
+        for (name, labels), values in worst.items():
+            sums[name][labels] = WORST[name](values)
         return sums
 
     def bury(self, index: int) -> None:
@@ -103,6 +111,8 @@ class Pages:
         for at, (name, _) in enumerate(slot.series()):
             if name == "authproxy_connections":
                 slot.cells[at] = 0.0
+            elif name == "authproxy_key_set_age_seconds":
+                slot.cells[at] = math.nan
 
 
 class Slot:

@@ -1,0 +1,119 @@
+"""A worker's duty towards its remote key sets: looks at their times, learns what other workers fetched, tells how they are.
+
+One task while there are sets to follow, none otherwise; it begins in the worker and ends with it. Judges nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping
+
+from authproxy.authn.bearer import FollowingVerifier
+from authproxy.authn.keys import UNKNOWN
+from authproxy.authn.remote_keys import KIND, RemoteKeys
+from authproxy.runtime import Runtime
+from authproxy.state.store import StateUnavailable
+from authproxy.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+LOOK = 0.2  # seconds; another worker's fetch is known that soon
+NONE = float("nan")  # a series that is not there
+
+
+class KeyRefresh:
+    """Follows the key sets of the runtime that serves."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, RemoteKeys] = {}
+        self._runtime: Runtime | None = None
+        self._sequence = 0
+        self._task: asyncio.Task[None] | None = None
+        self._counted: dict[str, tuple[int, int]] = {}
+        self._gone: set[str] = set()
+
+    async def follow(self, runtime: Runtime) -> None:
+        """Take these sets over, and let go of those that no longer belong to it."""
+        sets = {
+            name: one.remote
+            for name, one in runtime.authenticators.items()
+            if isinstance(one, FollowingVerifier)
+        }
+        unneeded = [one for name, one in self._sets.items() if sets.get(name) is not one]
+        self._gone |= self._sets.keys() - sets.keys()
+        self._sets, self._runtime, self._sequence = sets, runtime, 0
+        for one in sets.values():
+            one.records = runtime.records
+        if sets and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        for one in unneeded:
+            await one.close()
+
+    def unready(self) -> str | None:
+        """Why no requests should come: an issuer's keys are not known. None: they are."""
+        missing = [name for name, one in self._sets.items() if one.keys is UNKNOWN]
+        return f"no keys of {', '.join(missing)}" if missing else None
+
+    def troubles(self) -> Iterator[str]:
+        """A line for each set whose last question failed, whether it serves or not."""
+        for name, one in self._sets.items():
+            report = one.report(time.time())
+            if report.error is not None:
+                age = "there are none" if report.age is None else f"{report.age:.0f} s old"
+                yield f"keys of {name}, {age}: {report.error}"
+
+    def measure(self, metrics: Metrics, now: float) -> None:
+        """Bring the metrics up to date."""
+        for name, one in self._sets.items():
+            age = one.report(now).age
+            metrics.set(AGE, NONE if age is None else age, authenticator=name)
+            good, bad = self._counted.get(name, (0, 0))
+            for result, count in (
+                ("success", one.successes - good),
+                ("failure", one.failures - bad),
+            ):
+                metrics.add(FETCHES, max(0, count), authenticator=name, result=result)
+            self._counted[name] = one.successes, one.failures
+        for name in self._gone - self._sets.keys():
+            metrics.set(AGE, NONE, authenticator=name)
+        self._gone.clear()
+
+    async def close(self) -> None:
+        """End the duty, and what it has under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        for one in self._sets.values():
+            await one.close()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._learn()
+                for one in self._sets.values():
+                    one.look(time.time())
+            except Exception:
+                log.exception("looking after the key sets failed")
+            await asyncio.sleep(LOOK)
+
+    async def _learn(self) -> None:
+        """What other workers, or this one, have written since the last look."""
+        records = self._runtime.records if self._runtime is not None else None
+        if records is None:
+            return
+        try:
+            if await records.latest(KIND) == self._sequence:
+                return
+            written = await records.since(KIND, self._sequence, time.time())
+        except StateUnavailable:
+            return
+        sets: Mapping[bytes, RemoteKeys] = {one.source.identity: one for one in self._sets.values()}
+        for record in written:
+            self._sequence = max(self._sequence, record.sequence)
+            if record.key in sets:
+                await sets[record.key].learn(record.value)
+
+
+AGE = "authproxy_key_set_age_seconds"
+FETCHES = "authproxy_key_set_fetches_total"
