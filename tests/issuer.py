@@ -111,7 +111,7 @@ async def issuing(
     """An issuer that runs; `port` 0 is any."""
     issuer, app = CountingIssuer(), web.Application()
     app.router.add_route("*", "/{rest:.*}", issuer._handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
     await site.start()

@@ -193,7 +193,7 @@ class FollowingVerifier(JwtVerifier):
                 return self.verify(credential, now)
             except Refusal as refusal:
                 hopeful = self._may_know_better(refusal, credential)
-                if not hopeful or not await self.remote.seek(now):
+                if not hopeful or not await self.remote.seek():
                     raise
         return self.verify(credential, now)
 

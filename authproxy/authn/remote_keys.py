@@ -6,6 +6,7 @@ a question of its own: it waits, shortly, for one that all share. Keys past `kee
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -28,6 +29,9 @@ KIND = "key-set"
 UNSAID = 300.0  # seconds between two fetches where the issuer says nothing of it
 LEAST = 60.0  # and at least so many, whatever it says
 LEASE = SECONDS_MOST + 5.0  # a worker that died while it asked blocks the others no longer
+SLACK = (
+    5.0  # seconds that another worker's moment may lie ahead of ours; further, its clock was wrong
+)
 PATIENCE = 2.0  # seconds that a request waits for keys
 POLL = 0.05  # between two looks at what another worker may have fetched
 RETRY_MOST = 60.0
@@ -68,15 +72,15 @@ class KeySetState:
 
     def is_due(self, now: float) -> bool:
         """Is it time to ask? Also where the clock was set back: times to come say nothing."""
-        return now >= self.due or self.fetched > now
+        return now >= self.due or self.fetched > now + SLACK
 
     def is_leased(self, now: float) -> bool:
         """Is somebody asking?"""
-        return now < self.lease <= now + LEASE
+        return now < self.lease <= now + LEASE + SLACK
 
     def is_cool(self, now: float, cool_down: float) -> bool:
         """Was the issuer asked for an unknown key so lately that it is not asked again?"""
-        return 0 <= now - self.sought < cool_down
+        return -SLACK <= now - self.sought < cool_down
 
 
 class Claim(Enum):
@@ -104,7 +108,13 @@ class RemoteKeys:
     Belongs to the loop that first asks; made before that, it may be forked.
     """
 
-    def __init__(self, source: KeySource, settings: JwtAuthenticator, section: bytes) -> None:
+    def __init__(
+        self,
+        source: KeySource,
+        settings: JwtAuthenticator,
+        section: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.source = source
         self.section = section
         self.records: Records | None = None
@@ -112,6 +122,7 @@ class RemoteKeys:
         self.successes = 0
         self.failures = 0
         self._times = settings.keys
+        self._clock = clock
         self._state = KeySetState()
         self._asking: asyncio.Task[None] | None = None
         self._seeking: asyncio.Task[None] | None = None
@@ -140,15 +151,16 @@ class RemoteKeys:
                 self.name, self._times.keep,
             )  # fmt: skip
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Asked a few times a second: drop what is too old, ask when it is due."""
+        now = self._clock()
         self.expire(now)
         busy = self._asking is not None and not self._asking.done()
         if not busy and self._state.is_due(now) and not self._state.is_leased(now):
-            work = self._guarded(self._refresh(now))
+            work = self._guarded(self._refresh())
             self._asking = asyncio.get_running_loop().create_task(work)
 
-    async def seek(self, now: float) -> bool:
+    async def seek(self) -> bool:
         """A token came whose key is not at hand: ask the issuer, unless that was done lately; did the keys change?
 
         All that come meanwhile wait for the same answer, `PATIENCE` after the first of them at most.
@@ -157,10 +169,10 @@ class RemoteKeys:
         if self._closed:
             return False  # a request of before a reload
         if self._seeking is None or self._seeking.done():
-            if self._state.is_cool(now, self._times.cool_down):
+            if self._state.is_cool(self._clock(), self._times.cool_down):
                 return False
             self._seek_until = loop.time() + PATIENCE
-            self._seeking = loop.create_task(self._guarded(self._seek(now)))
+            self._seeking = loop.create_task(self._guarded(self._seek()))
         left = self._seek_until - loop.time()
         if left > 0:
             await asyncio.wait({self._seeking}, timeout=left)
@@ -169,12 +181,11 @@ class RemoteKeys:
     async def learn(self, record: bytes) -> None:
         """Another worker has written this."""
         async with self._stepping:
-            await self._adopt(self._newer(KeySetState.read(record), time.time()))
+            await self._adopt(self._newer(KeySetState.read(record), self._clock()))
 
-    async def ask(self, now: float) -> None:
-        """Ask the issuer now, whatever was agreed: for whoever is no server."""
-        self._state = replace(self._state, sought=now)
-        await self._ask(now)
+    async def ask(self) -> None:
+        """Ask the issuer, whatever was agreed: for whoever is no server."""
+        await self._ask()
 
     async def close(self) -> None:
         """End what is under way, and the connections; another worker may ask at once."""
@@ -193,19 +204,19 @@ class RemoteKeys:
             await work
         except Exception:
             log.exception("the keys of `%s` could not be refreshed", self.name)
-            pause = time.time() + RETRY_MOST
-            self._state = replace(self._state, due=pause, sought=time.time())
+            now = self._clock()
+            self._state = replace(self._state, due=now + RETRY_MOST, sought=now)
 
-    async def _refresh(self, now: float) -> None:
-        if await self._claim(now, sought=False) is Claim.ours:
-            await self._ask(now)
+    async def _refresh(self) -> None:
+        if await self._claim(sought=False) is Claim.ours:
+            await self._ask()
 
-    async def _seek(self, now: float) -> None:
+    async def _seek(self) -> None:
         before, loop = self.keys, asyncio.get_running_loop()
         while loop.time() < self._seek_until:
-            claim = await self._claim(now, sought=True)
+            claim = await self._claim(sought=True)
             if claim is Claim.ours:
-                await self._ask(now)
+                await self._ask()
             if claim is not Claim.others:
                 return
             # What somebody asked before may answer it as well; if not, it is asked anew.
@@ -215,12 +226,22 @@ class RemoteKeys:
 
     async def _await_others(self) -> None:
         loop = asyncio.get_running_loop()
-        while loop.time() < self._seek_until and self._state.is_leased(time.time()):
+        while loop.time() < self._seek_until and self._state.is_leased(self._clock()):
             await asyncio.sleep(POLL)  # another process has no event for us
-            await self._step(lambda state: (state, None))
+            await self._look_up()
 
-    async def _claim(self, now: float, *, sought: bool) -> Claim:
+    async def _look_up(self) -> None:
+        """What is written by now, where it is there to be read."""
+        if self.records is None:
+            return
+        with contextlib.suppress(StateUnavailable):
+            record = await self.records.get(KIND, self.source.identity, self._clock())
+            if record is not None:
+                await self.learn(record)
+
+    async def _claim(self, *, sought: bool) -> Claim:
         """Settle with the other workers who asks."""
+        now = self._clock()
 
         def decide(state: KeySetState) -> tuple[KeySetState, Claim]:
             if sought and state.is_cool(now, self._times.cool_down):
@@ -236,13 +257,14 @@ class RemoteKeys:
         self._leased = self._leased or claim is Claim.ours
         return claim
 
-    async def _ask(self, now: float) -> None:
+    async def _ask(self) -> None:
+        now = self._clock()  # what comes is as of now, however long it takes
         try:
             publication = await self.source.ask()
         except FetchError as error:
             self.failures += 1
             text = str(error)[:ERROR_MOST]
-            await self._step(lambda state: (self._failed(state, text, now), None))
+            await self._step(lambda state: (self._failed(state, text), None))
             self._leased = False
             self._say_failure(text, now)
             return
@@ -261,7 +283,8 @@ class RemoteKeys:
         wanted = UNSAID if seconds is None else max(LEAST, seconds)
         return min(wanted, most) * random.uniform(0.8, 1.0)  # noqa: S311  # nothing secret
 
-    def _failed(self, state: KeySetState, text: str, now: float) -> KeySetState:
+    def _failed(self, state: KeySetState, text: str) -> KeySetState:
+        now = self._clock()
         failures = min(state.failures + 1, 20)
         pause = min(2.0**failures, RETRY_MOST, self._times.refresh)
         return replace(state, lease=0.0, due=now + pause, error=text, failures=failures)
@@ -275,7 +298,7 @@ class RemoteKeys:
         found: PublishedKeys | None = None,
     ) -> T:
         """One atomic step on what all workers share, and we follow it. Without the records: on what we know ourselves."""
-        now = time.time()
+        now = self._clock()
 
         def change(record: bytes | None) -> tuple[bytes | None, float, tuple[KeySetState, T]]:
             written = KeySetState.read(record)
@@ -299,11 +322,11 @@ class RemoteKeys:
     def _newer(self, state: KeySetState, now: float) -> KeySetState:
         """This state, or ours where it is of an earlier fetch; a time to come is the earliest, its clock was wrong."""
         ours = self._state.fetched
-        return self._state if state.fetched < ours <= now else state
+        return self._state if state.fetched < ours <= now + SLACK else state
 
     async def _adopt(self, state: KeySetState, found: PublishedKeys | None = None) -> None:
         """Serve with this. The set in force stays the same object while it is the same set."""
-        if not self._is_kept(state, time.time()):
+        if not self._is_kept(state, self._clock()):
             self.keys = UNKNOWN
         elif self.keys is UNKNOWN or state.jwks != self._state.jwks:
             try:

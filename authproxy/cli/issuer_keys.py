@@ -57,7 +57,7 @@ async def _ask_all(wanted: Iterable[RemoteKeys]) -> None:
         asked = f"the keys of `{remote.name}` from {remote.source.asked}"
         typer.echo(f"authproxy: fetching {asked}", err=True)
         try:
-            await remote.ask(time.time())
+            await remote.ask()
         finally:
             await remote.close()
         error = remote.report(time.time()).error

@@ -92,7 +92,7 @@ class KeyRefresh:
             try:
                 await self._learn()
                 for one in self._sets.values():
-                    one.look(time.time())
+                    one.look()
             except Exception:
                 log.exception("looking after the key sets failed")
             await asyncio.sleep(LOOK)
