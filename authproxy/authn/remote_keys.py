@@ -286,7 +286,7 @@ class RemoteKeys:
     def _failed(self, state: KeySetState, text: str) -> KeySetState:
         now = self._clock()
         failures = min(state.failures + 1, 20)
-        pause = min(2.0**failures, RETRY_MOST, self._times.refresh)
+        pause = min(2.0 ** (failures - 1), RETRY_MOST, self._times.refresh)
         return replace(state, lease=0.0, due=now + pause, error=text, failures=failures)
 
     def _is_kept(self, state: KeySetState, now: float) -> bool:
