@@ -126,7 +126,7 @@ class RemoteKeys:
         self._state = KeySetState()
         self._asking: asyncio.Task[None] | None = None
         self._seeking: asyncio.Task[None] | None = None
-        self._seek_until = 0.0
+        self._seek_until = self._waited_for = 0.0
         self._leased = self._closed = False
         self._stepping = asyncio.Lock()
         self._said = ("", 0.0)
@@ -169,14 +169,24 @@ class RemoteKeys:
         if self._closed:
             return False  # a request of before a reload
         if self._seeking is None or self._seeking.done():
-            if self._state.is_cool(self._clock(), self._times.cool_down):
+            if not self._is_worth_seeking():
                 return False
+            self._waited_for = self._state.lease
             self._seek_until = loop.time() + PATIENCE
             self._seeking = loop.create_task(self._guarded(self._seek()))
         left = self._seek_until - loop.time()
         if left > 0:
             await asyncio.wait({self._seeking}, timeout=left)
         return self.keys is not before
+
+    def _is_worth_seeking(self) -> bool:
+        """Somebody asks already, and was not waited for in vain; or it is time to ask."""
+        state, now = self._state, self._clock()
+        if state.is_leased(now):
+            return state.lease != self._waited_for
+        if self.keys is UNKNOWN:
+            return state.is_due(now)  # as at the start; it costs no cool-down
+        return not state.is_cool(now, self._times.cool_down)
 
     async def learn(self, record: bytes) -> None:
         """Another worker has written this."""
@@ -214,7 +224,7 @@ class RemoteKeys:
     async def _seek(self) -> None:
         before, loop = self.keys, asyncio.get_running_loop()
         while loop.time() < self._seek_until:
-            claim = await self._claim(sought=True)
+            claim = await self._claim(sought=self.keys is not UNKNOWN)
             if claim is Claim.ours:
                 await self._ask()
             if claim is not Claim.others:
@@ -244,11 +254,10 @@ class RemoteKeys:
         now = self._clock()
 
         def decide(state: KeySetState) -> tuple[KeySetState, Claim]:
-            if sought and state.is_cool(now, self._times.cool_down):
-                return state, Claim.nobodys
             if state.is_leased(now):
                 return state, Claim.others
-            if not sought and not state.is_due(now):
+            cool = state.is_cool(now, self._times.cool_down)
+            if cool if sought else not state.is_due(now):
                 return state, Claim.nobodys
             since = now if sought else state.sought
             return replace(state, lease=now + LEASE, sought=since), Claim.ours

@@ -99,9 +99,9 @@ class KeyRefresh:
 
     async def _learn(self) -> None:
         """What other workers, or this one, have written since the last look."""
-        records = self._runtime.records if self._runtime is not None else None
-        if records is None:
+        if self._runtime is None:
             return
+        records = self._runtime.records
         try:
             if await records.latest(KIND) == self._sequence:
                 return

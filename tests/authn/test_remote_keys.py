@@ -5,17 +5,20 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from authproxy.authn.key_source import KeySource
 from authproxy.authn.keys import UNKNOWN
 from authproxy.authn.remote_keys import KIND, LEASE, KeySetState, RemoteKeys
+from authproxy.state.memory_records import MemoryRecords
+from authproxy.state.records import Change
+from authproxy.state.store import StateUnavailable
 from tests.issuer import JWKS, CountingIssuer, drips, hangs, issuing, says
-from tests.shared_records import SharedRecords
 from tests.wire import until
 
+T = TypeVar("T")
 DAY, HOUR = 86400.0, 3600.0
 
 
@@ -29,11 +32,22 @@ class Clock:
         return self.now
 
 
+class Faltering(MemoryRecords):
+    """Records that may be away."""
+
+    away = False
+
+    async def update(self, kind: str, key: bytes, now: float, change: Change[T]) -> T:
+        if self.away:
+            raise StateUnavailable("away")
+        return await super().update(kind, key, now, change)
+
+
 class Stage:
     """An issuer, a clock, records, and as many workers as are asked for."""
 
     def __init__(self, issuer: CountingIssuer) -> None:
-        self.issuer, self.clock, self.records = issuer, Clock(), SharedRecords()
+        self.issuer, self.clock, self.records = issuer, Clock(), Faltering()
         self.workers: list[RemoteKeys] = []
 
     def worker(self, **keys: Any) -> RemoteKeys:
@@ -68,9 +82,9 @@ async def stage() -> AsyncIterator[Stage]:
             await one.close()
 
 
-def state_of(stage: Stage) -> KeySetState:
+async def state_of(stage: Stage) -> KeySetState:
     """What is written."""
-    (record,) = stage.records.found.values()
+    (record,) = await stage.records.since(KIND, 0, stage.clock.now)
     return KeySetState.read(record.value)
 
 
@@ -201,6 +215,16 @@ async def test_an_unknown_key_has_the_issuer_asked(stage: Stage) -> None:
     assert (set(found), stage.issuer.fetches) == ({True}, 2)
 
 
+async def test_the_first_set_costs_no_cool_down(stage: Stage) -> None:
+    """Whoever waits for the first set seeks no key of its own: a rotation right after it is followed all the same."""
+    worker = stage.worker()
+    assert await worker.seek()
+    stage.issuer.rotate()
+    assert await worker.seek()
+    assert not await worker.seek()
+    assert stage.issuer.fetches == 2
+
+
 async def test_a_flood_of_unknown_keys(stage: Stage) -> None:
     """CVE-2026-48524: ten thousand tokens of keys that are nobody's cost one question in each cool-down, in all workers."""
     workers = [stage.worker() for _ in range(4)]
@@ -251,6 +275,46 @@ async def test_a_seeker_waits_for_another_worker(stage: Stage) -> None:
     assert (other.keys.size, stage.issuer.fetches) == (1, 1)
 
 
+async def test_seekers_of_all_workers_wait_for_one_question(stage: Stage) -> None:
+    """A worker that knows of another's question under way waits for it, and does not take it for one lately answered."""
+    one, other = stage.worker(), stage.worker()
+    await stage.look()
+    await stage.learn()
+    stage.issuer.rotate()
+    release, serve = asyncio.Event(), says(stage.issuer.jwks())
+
+    async def slow(request: Any) -> Any:
+        await release.wait()
+        return await serve(request)
+
+    stage.issuer.answers[JWKS] = slow
+    seeking = [asyncio.create_task(one.seek())]
+    await until(lambda: stage.issuer.fetches == 2)
+    await stage.learn()
+    seeking.append(asyncio.create_task(other.seek()))
+    await asyncio.sleep(0)
+    release.set()
+    assert await asyncio.gather(*seeking) == [True, True]
+    assert (stage.issuer.fetches, one.keys.version) == (2, other.keys.version)
+
+
+async def test_another_workers_question_is_waited_for_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the issuer hangs, seekers of the other workers are patient once, and refused at once from then on."""
+    monkeypatch.setattr("authproxy.authn.remote_keys.PATIENCE", 0.1)
+    one, other = stage.worker(), stage.worker()
+    await stage.look()
+    await stage.learn()
+    stage.issuer.answers[JWKS] = hangs
+    assert not await one.seek()
+    begun = asyncio.get_running_loop().time()
+    for _ in range(200):
+        assert not await other.seek()
+    assert asyncio.get_running_loop().time() - begun < 1
+    assert stage.issuer.fetches == 2
+
+
 async def test_without_the_records_each_asks_for_itself(stage: Stage) -> None:
     """The state's outage is none of the tokens': each worker fetches, and what is newest is written when it is back."""
     one, other = stage.worker(), stage.worker()
@@ -266,7 +330,7 @@ async def test_without_the_records_each_asks_for_itself(stage: Stage) -> None:
     stage.issuer.answers[JWKS] = says(b"", 500)
     await stage.look(one)
     assert one.keys is kept
-    assert state_of(stage).fetched == stage.clock.now - HOUR
+    assert (await state_of(stage)).fetched == stage.clock.now - HOUR
 
 
 async def test_a_worker_that_died_while_it_asked(stage: Stage) -> None:
@@ -285,9 +349,9 @@ async def test_a_worker_that_died_while_it_asked(stage: Stage) -> None:
     stage.issuer.answers[JWKS] = hangs
     next_one.look()
     await until(lambda: stage.issuer.fetches == 3)
-    assert state_of(stage).is_leased(stage.clock.now)
+    assert (await state_of(stage)).is_leased(stage.clock.now)
     await next_one.close()
-    assert not state_of(stage).is_leased(stage.clock.now)
+    assert not (await state_of(stage)).is_leased(stage.clock.now)
     assert not await next_one.seek()
 
 
@@ -298,9 +362,9 @@ async def test_a_clock_that_was_set_back(stage: Stage) -> None:
     stage.clock.now -= DAY
     await stage.look()
     assert stage.issuer.fetches == 2
-    assert state_of(stage).fetched == stage.clock.now
+    assert (await state_of(stage)).fetched == stage.clock.now
     late = replace(
-        state_of(stage), lease=stage.clock.now + DAY, due=0.0, sought=stage.clock.now + DAY
+        (await state_of(stage)), lease=stage.clock.now + DAY, due=0.0, sought=stage.clock.now + DAY
     )
     await stage.records.put(KIND, worker.source.identity, late.write(), stage.clock.now + DAY)
     await stage.learn()
@@ -351,7 +415,7 @@ async def test_a_symmetric_key_is_never_used(stage: Stage) -> None:
     await stage.look()
     assert worker.keys.size == 1
     assert worker.keys.candidates("HS256", "s") == ()
-    assert '"oct' not in state_of(stage).jwks
+    assert '"oct' not in (await state_of(stage)).jwks
 
 
 async def test_what_breaks_here_breaks_nothing_else(

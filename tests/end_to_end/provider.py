@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from tests.end_to_end.nginx import absent, need
-from tests.end_to_end.served import environment, free_port, wait_until
+from tests.end_to_end.served import environment, free_port
 
 HERE = Path(__file__).resolve().parent
 MODULES = HERE.parent.parent / "build" / "node" / "node_modules"
@@ -62,17 +62,3 @@ class Provider:
             return str(json.loads(connection.getresponse().read())["access_token"])
         finally:
             connection.close()
-
-
-def port_is_free(port: int) -> bool:
-    """Does nobody listen there?"""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.connect()
-    except OSError:
-        return True
-    connection.close()
-    return False
-
-
-__all__ = ["AUDIENCE", "Provider", "wait_until"]

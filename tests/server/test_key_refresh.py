@@ -14,11 +14,11 @@ from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.runtime import compile_runtime
 from authproxy.server.key_refresh import AGE, FETCHES, KeyRefresh
 from authproxy.server.reload import prepare
+from authproxy.state.memory_records import MemoryRecords
 from authproxy.telemetry.metrics import Metrics, Pages, exposition
 from authproxy.web.status import KeySetStatus, assemble
 from tests.issuer import JWKS, CountingIssuer, hangs, issuing, says
 from tests.playbook import GUARDED, OPEN, Proxy, configuration, playbook, token, write_files
-from tests.shared_records import SharedRecords
 from tests.wire import until
 
 
@@ -182,7 +182,7 @@ async def test_a_drain_waits_for_no_issuer(issuer: CountingIssuer) -> None:
 async def test_workers_learn_from_each_other(issuer: CountingIssuer, tmp_path: Path) -> None:
     """What one writes to the records, the others serve with at their next look; a set that is gone has no age."""
     loaded = write_files(tmp_path, configuration("http://127.0.0.1:9", **at(issuer)), [GUARDED])
-    records, pages = SharedRecords(), Pages(1)
+    records, pages = MemoryRecords(), Pages(1)
     workers = [KeyRefresh() for _ in range(4)]
     runtimes = [replace(compile_runtime(loaded, {}), records=records) for _ in workers]
     for worker, runtime in zip(workers, runtimes, strict=True):
