@@ -64,12 +64,13 @@ class KeySource:
         # OpenID Connect Discovery 1.0 section 4.1: a last `/` of the issuer is dropped.
         return self.issuer.removesuffix("/") + WELL_KNOWN
 
-    async def ask(self, seconds: float = SECONDS_MOST) -> Publication:
-        """The issuer's keys as they are now.
+    async def ask(self, seconds: float | None = None) -> Publication:
+        """The issuer's keys as they are now, within `SECONDS_MOST` unless another bound is given.
 
         Raises:
             FetchError: there is no answer, or none that may be used; nothing of it is told.
         """
+        seconds = SECONDS_MOST if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._fetcher.get(self._url or await self._discover())
