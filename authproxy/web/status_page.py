@@ -318,7 +318,7 @@ def _no_version(keys: KeySetStatus) -> str:
 
 def _fetched(keys: KeySetStatus, source: str) -> str:
     age = "never fetched" if keys.age_seconds is None else f"{keys.age_seconds:,}&nbsp;s ago"
-    error = f'<br><span class="aside">{escape(keys.last_error)}</span>' if keys.last_error else ""
+    error = f' <span class="aside">{escape(keys.last_error)}</span>' if keys.last_error else ""
     return f"<code>{escape(source)}</code>, {age}{error}"
 
 
