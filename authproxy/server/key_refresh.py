@@ -5,6 +5,7 @@ One task while there are sets to follow, none otherwise; it begins in the worker
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 
@@ -12,25 +13,24 @@ from authproxy.authn.bearer import FollowingVerifier
 from authproxy.authn.keys import UNKNOWN
 from authproxy.authn.remote_keys import KIND, RemoteKeys
 from authproxy.runtime import Runtime
+from authproxy.server.figures import KEY_SET_AGE
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 LOOK = 0.2  # seconds; another worker's fetch is known that soon
-NONE = float("nan")  # a series that is not there
 
 
 class KeyRefresh:
-    """Follows the key sets of the runtime that serves."""
+    """Follows the key sets of the runtime that serves; in `metrics` those that are gone have no age."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._sets: dict[str, RemoteKeys] = {}
         self._runtime: Runtime | None = None
         self._sequence = 0
         self._task: asyncio.Task[None] | None = None
-        self._counted: dict[str, tuple[int, int]] = {}
-        self._gone: set[str] = set()
 
     async def follow(self, runtime: Runtime) -> None:
         """Take these sets over, and let go of those that no longer belong to it."""
@@ -40,7 +40,8 @@ class KeyRefresh:
             if isinstance(one, FollowingVerifier)
         }
         unneeded = [one for name, one in self._sets.items() if sets.get(name) is not one]
-        self._gone |= self._sets.keys() - sets.keys()
+        for name in self._sets.keys() - sets.keys():
+            self._metrics.set(KEY_SET_AGE, math.nan, authenticator=name)
         self._sets, self._runtime, self._sequence = sets, runtime, 0
         for one in sets.values():
             one.records = runtime.records
@@ -61,22 +62,6 @@ class KeyRefresh:
             if report.error is not None:
                 age = "there are none" if report.age is None else f"{report.age:.0f} s old"
                 yield f"keys of {name}, {age}: {report.error}"
-
-    def measure(self, metrics: Metrics, now: float) -> None:
-        """Bring the metrics up to date."""
-        for name, one in self._sets.items():
-            age = one.report(now).age
-            metrics.set(AGE, NONE if age is None else age, authenticator=name)
-            good, bad = self._counted.get(name, (0, 0))
-            for result, count in (
-                ("success", one.successes - good),
-                ("failure", one.failures - bad),
-            ):
-                metrics.add(FETCHES, max(0, count), authenticator=name, result=result)
-            self._counted[name] = one.successes, one.failures
-        for name in self._gone - self._sets.keys():
-            metrics.set(AGE, NONE, authenticator=name)
-        self._gone.clear()
 
     async def close(self) -> None:
         """End the duty, and what it has under way."""
@@ -113,7 +98,3 @@ class KeyRefresh:
             self._sequence = max(self._sequence, record.sequence)
             if record.key in sets:
                 await sets[record.key].learn(record.value)
-
-
-AGE = "authproxy_key_set_age_seconds"
-FETCHES = "authproxy_key_set_fetches_total"

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -81,7 +82,7 @@ class Worker:
         self._asked = False  # for a reload that has not begun
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
-        self._keys = KeyRefresh()
+        self._keys = KeyRefresh(self._metrics)
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -221,13 +222,9 @@ class Worker:
     async def _start_admin(self) -> web.AppRunner | None:
         if self._admin is None:
             return None
+        scrape = partial(exposition, self._pages)
         runner = web.AppRunner(
-            admin_app(
-                self._why_unready,
-                lambda: exposition(self._pages),
-                self._facts,
-                self._keys.troubles,
-            ),
+            admin_app(self._why_unready, scrape, self._facts, self._keys.troubles),
             access_log=None,
             handle_signals=False,
         )
@@ -289,7 +286,6 @@ class Worker:
         """Bring what is not counted by the request up to date."""
         self._metrics.set_connections(self._listeners.counts())
         bring_figures(self._runtime, self._metrics)
-        self._keys.measure(self._metrics, time.time())
         self._rates.sample(time.monotonic())
 
     def _look_at_files(self, now: float) -> None:
