@@ -82,3 +82,15 @@ async def test_an_unknown_authority_is_not_believed(fetcher: Fetcher) -> None:
     """The certificate is always verified."""
     assert fetcher._tls.verify_mode == ssl.CERT_REQUIRED
     assert fetcher._tls.check_hostname
+
+
+async def test_proxies_are_for_elsewhere(
+    fetcher: Fetcher, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment names is asked on the way to others; what is plain never leaves this machine."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert (await fetcher.get(f"{url}/ok")).body
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1"):
+        await fetcher.get("https://issuer.test/")
