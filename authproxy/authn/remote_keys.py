@@ -62,9 +62,17 @@ class KeySetState:
     def read(cls, record: bytes | None) -> "KeySetState":
         """The state of a record; what is none (another version's, damaged) counts as never written."""
         try:
-            return cls(**json.loads(record)) if record else cls()
+            state = cls(**json.loads(record)) if record else cls()
         except (ValueError, TypeError):
             return cls()
+        texts, numbers = (
+            (state.jwks, state.error),
+            (state.fetched, state.due, state.lease, state.sought, state.failures),
+        )
+        sound = all(isinstance(x, str) for x in texts) and all(
+            isinstance(x, int | float) for x in numbers
+        )
+        return state if sound else cls()
 
     def write(self) -> bytes:
         """As a record."""

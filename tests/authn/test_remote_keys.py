@@ -130,7 +130,7 @@ async def test_a_clock_that_was_set_back(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [b"", b"{}", b"[]", b"junk", b'{"jwks":"{}"}', b'{"more":1}', b'{"jwks":"junk","fetched":1800000000.0,"due":1800000099.0}'],
+    [b"", b"{}", b"[]", b"junk", b'{"jwks":"{}"}', b'{"more":1}', b'{"due":"soon"}', b'{"jwks":7}', b'{"jwks":"junk","fetched":1800000000.0,"due":1800000099.0}'],
 )  # fmt: skip
 async def test_a_damaged_record(stage: Stage, record: bytes) -> None:
     """What is written there and is no key set counts as nothing; the next fetch mends it."""
