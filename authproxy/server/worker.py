@@ -347,8 +347,4 @@ class Worker:
 
 def run_worker(make: Callable[[], Worker], announce: Callable[[], None]) -> None:
     """Run a worker on a loop of its own until it has drained."""
-
-    async def main() -> None:
-        await make().run(announce)
-
-    run(main)
+    run(lambda: make().run(announce))
