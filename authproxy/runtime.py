@@ -15,6 +15,7 @@ from authproxy.authn.assertion import Assert, Assertions
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.revocation import Revocations
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config, Upstream
 from authproxy.model.address import Networks
@@ -64,6 +65,7 @@ class Runtime:
     limiter: Limiter
     store: Store
     records: Records
+    revocations: Revocations
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
@@ -116,13 +118,16 @@ class Verification:
     header_rules: HeaderRules
     profile: IdentityProfile
     cache: IdentityCache
+    revocations: Revocations
 
     def authentication(self, route: Route) -> Authentication | None:
         """Who the route asks for an identity; None where it asks nobody."""
         if not route.authenticators:
             return None
         return Authentication(
-            [self.authenticators[name] for name in route.authenticators], self.cache
+            [self.authenticators[name] for name in route.authenticators],
+            self.cache,
+            self.revocations,
         )
 
     def rendered(self, identity: Identity) -> Identity:
@@ -155,8 +160,10 @@ def _host(settings: Upstream) -> bytes | None:
     )
 
 
-def verification(loaded: Loaded, environ: Mapping[str, str]) -> Verification:
-    """Read the keys and compile what decides.
+def verification(
+    loaded: Loaded, environ: Mapping[str, str], revocations: Revocations | None = None
+) -> Verification:
+    """Read the keys and compile what decides; nothing is revoked where no list is given.
 
     Raises:
         ConfigError: the configuration has errors, or a key file cannot be used.
@@ -166,7 +173,13 @@ def verification(loaded: Loaded, environ: Mapping[str, str]) -> Verification:
     authenticators = compile_authenticators(loaded, environ, profile.render)
     rules = HeaderRules(config.identity.strip)
     return Verification(
-        config, loaded.policies.table, authenticators, rules, profile, IdentityCache()
+        config=config,
+        table=loaded.policies.table,
+        authenticators=authenticators,
+        header_rules=rules,
+        profile=profile,
+        cache=IdentityCache(),
+        revocations=Revocations() if revocations is None else revocations,
     )
 
 
@@ -215,7 +228,10 @@ def compile_runtime(
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
-    decides = verification(loaded, environ)
+    url = state_url(loaded.usable(), environ)
+    records = previous.records if previous else open_records(url, loaded.folder)
+    revocations = previous.revocations if previous else Revocations(records)
+    decides = verification(loaded, environ, revocations)
     config = decides.config
     upstreams = upstream_settings(loaded)
     signing = assertions(loaded)
@@ -226,9 +242,7 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    url = state_url(config, environ)
     store = previous.store if previous else open_store(url, loaded.folder)
-    records = previous.records if previous else open_records(url, loaded.folder)
     limiter = (
         previous.limiter
         if previous
@@ -257,6 +271,7 @@ def compile_runtime(
         limiter=limiter,
         store=store,
         records=records,
+        revocations=revocations,
         access_log=previous.access_log
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),

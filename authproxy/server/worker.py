@@ -1,7 +1,7 @@
 """A worker: opens what it serves with, serves until it is told to stop, drains, and ends.
 
-Everything periodic is one timer: connection clocks, log flushes, the store's sweep. Only what may wait for the disk, the
-durable records, has another.
+Everything periodic is one timer: connection clocks, log flushes, the store's sweep. Only what may wait for the disk has
+another (upkeep.py).
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
+from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import AccessLog
 from authproxy.telemetry.metrics import Metrics, Pages, exposition
@@ -82,6 +83,7 @@ class Worker:
         self._last_reload = pages.reloads[number]
         self._last_reload.clear()
         self._place = Place(number, os.getpid(), time.time(), pages.workers)
+        self._upkeep = Upkeep(runtime.records, runtime.revocations, self._look_at_streams)
         self._watch = watch
         self._lifecycle = lifecycle
         self._main = main
@@ -103,13 +105,14 @@ class Worker:
         """Serve; `announce` is called once requests are taken. Ends after a signal and the drain that follows."""
         loop = asyncio.get_running_loop()
         self._open_store()
+        await self._upkeep.turn()
         self._runtime.open_pools()
         admin = await self._start_admin()
         await self._start_listeners()
         self._measure()
         self._metrics.set("authproxy_config_reload_success", 1.0)
         self._take_signals(loop)
-        periodic = [loop.create_task(self._tick()), loop.create_task(self._keep_records())]
+        periodic = [loop.create_task(self._tick()), loop.create_task(self._upkeep.run())]
         self._unready = None
         announce()
         try:
@@ -220,7 +223,7 @@ class Worker:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(lambda: self._unready, lambda: exposition(self._pages.total()), self._facts),
+            admin_app(self._why_unready, lambda: exposition(self._pages.total()), self._facts),
             access_log=None,
             handle_signals=False,
         )
@@ -234,7 +237,7 @@ class Worker:
             now=time.time(),
             started=self._pages.started,
             place=self._place,
-            unready=self._unready,
+            unready=self._why_unready(),
             listeners=[(one.name, one.tls is not None) for one in self._listening],
             totals=self._pages.total(),
             minute=self._rates.minute(),
@@ -279,8 +282,7 @@ class Worker:
                     access_log.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
-                    for stream in tuple(server.streams):
-                        stream.look(time.time())
+                self._look_at_streams()
                 self._measure()
                 self._look_at_files(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)
@@ -289,15 +291,14 @@ class Worker:
             except Exception:
                 log.exception("a periodic task failed")
 
-    async def _keep_records(self) -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self._runtime.records.sweep(time.time(), SWEEP_KEYS)
-            except StateUnavailable:
-                continue
-            except Exception:
-                log.exception("a periodic task failed")
+    def _look_at_streams(self) -> None:
+        now, revocations = time.time(), self._runtime.revocations
+        for server in self._servers:
+            for stream in tuple(server.streams):
+                stream.look(now, revocations)
+
+    def _why_unready(self) -> str | None:
+        return self._unready or self._upkeep.unready
 
     def _measure(self) -> None:
         """Bring what is not counted by the request up to date."""
@@ -305,6 +306,7 @@ class Worker:
         for server in self._servers:
             counts[server.name] = counts.get(server.name, 0) + server.count
         self._metrics.set_connections(counts)
+        self._metrics.set("authproxy_revocations", len(self._runtime.revocations))
         cache, (hits, misses) = self._runtime.cache, self._cached
         self._metrics.add("authproxy_identity_cache_total", cache.hits - hits, result="hit")
         self._metrics.add("authproxy_identity_cache_total", cache.misses - misses, result="miss")

@@ -57,6 +57,9 @@ class MemoryRecords(Records):
     async def latest(self, kind: str) -> int:
         return self._sequences.get(kind, 0)
 
+    async def count(self, kind: str) -> int:
+        return len(self._kinds.get(kind, ()))
+
     async def sweep(self, now: float, most: int) -> int:
         return self._sweep(now, most)
 

@@ -66,6 +66,10 @@ class Records(ABC):
         """The sequence of the last write of this kind; 0 where there was none. Cheap: asked several times a second."""
 
     @abstractmethod
+    async def count(self, kind: str) -> int:
+        """How many records of this kind there are, expired ones that no sweep has met among them. Cheap."""
+
+    @abstractmethod
     async def sweep(self, now: float, most: int) -> int:
         """Looks at `most` records, from where it last stopped, and removes those that expired; how many it removed."""
 

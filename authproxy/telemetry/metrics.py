@@ -25,7 +25,8 @@ NAME_BYTES = 8 << 20
 SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
-WORST = "authproxy_config_reload_success"  # of this the least of all slots is shown: one that failed must be seen
+# What is no sum over the slots: a reload that failed must be seen; all workers hold the same list.
+ONE_OF_ALL = {"authproxy_config_reload_success": min, "authproxy_revocations": max}
 _BOUNDS = tuple(("le", bound) for bound in HISTOGRAM[:-1])
 _HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
 _NAME = struct.Struct("=II")  # bytes of the name, cells that it names
@@ -81,14 +82,14 @@ class Pages:
     def total(self) -> dict[Series, float]:
         """Every series, summed over the slots."""
         sums: dict[Series, float] = defaultdict(float)
-        worst: list[float] = []
+        apart: dict[Series, list[float]] = defaultdict(list)
         for slot in self.each:
             for series, value in slot.read():
-                if series[0] == WORST:
-                    worst.append(value)
+                if series[0] in ONE_OF_ALL:
+                    apart[series].append(value)
                 else:
                     sums[series] += value
-        return dict(sums) | ({(WORST, ()): min(worst)} if worst else {})
+        return dict(sums) | {one: ONE_OF_ALL[one[0]](held) for one, held in apart.items()}
 
     def bury(self, index: int) -> None:
         """What a worker held has ended with it; what it counted stays."""
@@ -264,6 +265,7 @@ HELP = {
         "gauge",
         "1 where the last reload was taken over, 0 where it was refused.",
     ),
+    "authproxy_revocations": ("gauge", "Entries of the revocation list."),
     "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
 }
 

@@ -120,6 +120,14 @@ class CacheStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """The revocation list of the worker that answers; not `current` where it could not be read of late."""
+
+    entries: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadStatus:
     """The last reload; `more` problems are only in the log."""
 
@@ -163,6 +171,7 @@ class Status:
     upstreams: list[UpstreamStatus]
     key_sets: list[KeySetStatus]
     identity_cache: CacheStatus
+    revocations: RevocationStatus
     reload: ReloadStatus | None
 
 
@@ -185,6 +194,7 @@ def assemble(facts: Facts) -> Status:
             _key_set(one) for one in runtime.authenticators.values() if isinstance(one, JwtVerifier)
         ],
         identity_cache=_cache(totals),
+        revocations=RevocationStatus(len(runtime.revocations), runtime.revocations.current),
         reload=_reload(facts.reload),
     )
 

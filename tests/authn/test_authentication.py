@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from authproxy.authn.authentication import Authentication, Reading
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presentation, compile_slot
 from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
@@ -28,7 +29,9 @@ class Door:
 
     def __init__(self, *verifiers: JwtVerifier, cache: IdentityCache | None = None) -> None:
         self.cache = cache or IdentityCache()
-        self.authentication = Authentication(verifiers or [plain_verifier()], self.cache)
+        self.authentication = Authentication(
+            verifiers or [plain_verifier()], self.cache, Revocations()
+        )
         self.admitted = 0
         self.closed = False
 
@@ -271,7 +274,7 @@ def test_what_the_backend_must_not_get() -> None:
     """The names of all slots of all authenticators, headers in lower case, cookies as they are."""
     one = verifier(name="one", token_from=[BEARER, {"header": "X-Token"}])
     two = verifier(name="two", issuer=OTHER, token_from=[{"cookie": "Tok"}])
-    authentication = Authentication([one, two], IdentityCache())
+    authentication = Authentication([one, two], IdentityCache(), Revocations())
     assert authentication.credential_headers == {b"authorization", b"x-token"}
     assert authentication.credential_cookies == {"Tok"}
 
@@ -279,4 +282,4 @@ def test_what_the_backend_must_not_get() -> None:
 def test_two_authenticators_for_one_issuer_and_slot_are_an_error() -> None:
     """Contract section 3: nobody could say which of them decides."""
     with pytest.raises(ValueError, match="take the same"):
-        Authentication([verifier(name="a"), verifier(name="b")], IdentityCache())
+        Authentication([verifier(name="a"), verifier(name="b")], IdentityCache(), Revocations())

@@ -158,6 +158,20 @@ async def test_a_sequence_is_never_used_twice(records: Records) -> None:
     assert await keys_since(records, "k", 2) == [C]
 
 
+async def test_they_are_counted(records: Records) -> None:
+    """Each record once however often it was written, until it is removed or swept."""
+    assert await records.count("k") == 0
+    for key in (A, B, A, C):
+        await records.put("k", key, b"x", NOW + 1)
+    await records.put("kk", A, b"x", NOW + 9)
+    assert (await records.count("k"), await records.count("kk")) == (3, 1)
+    await records.remove("k", B)
+    await records.remove("k", B)
+    assert await records.count("k") == 2
+    await records.sweep(NOW + 1, 10)
+    assert (await records.count("k"), await records.count("kk")) == (0, 1)
+
+
 async def test_long_lists_are_whole(records: Records) -> None:
     """What is told is whole, however long, also when much of it has expired."""
     for n in range(2_500):
@@ -250,6 +264,8 @@ def test_it_behaves_as_a_dict_whose_values_expire(
                 living = [(k, v) for (w, k), (v, end) in model.items() if w == asked and end > now]
                 found = await records.since(asked, 0, now)
                 assert [(record.key, record.value) for record in found] == living
+                held = sum(kind == asked for kind, _ in model)
+                assert len(living) <= await records.count(asked) <= held
                 assert [await records.get(asked, k, now) for k, _ in living] == [
                     v for _, v in living
                 ]

@@ -15,6 +15,7 @@ from authproxy.web.status import (
     ListenerStatus,
     Readiness,
     ReloadStatus,
+    RevocationStatus,
     RouteStatus,
     Status,
     Traffic,
@@ -61,6 +62,7 @@ def status(word: str = "app") -> Status:
         upstreams=[UpstreamStatus(word, (word,), 5, Latency(None, None), 3, 4)],
         key_sets=[KeySetStatus(word, (word,), 2, word), KeySetStatus("shared", ("HS256",), 1, None)],
         identity_cache=CacheStatus(9, 1, 0.9),
+        revocations=RevocationStatus(1234, current=True),
         reload=ReloadStatus(False, WHEN, (problem,), 1),
     )  # fmt: skip
 

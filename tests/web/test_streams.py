@@ -2,6 +2,8 @@
 
 import time
 
+from authproxy.authn.revocation import Revocations
+from authproxy.model.identity import Identity
 from authproxy.web.streams import Stream
 from tests.playbook import GUARDED, Proxy, playbook, token
 from tests.web.test_tunnel import accepting, opened
@@ -24,12 +26,12 @@ async def events(_request: Message, link: Link) -> None:
 def test_a_stream_ends_once_its_time_has_come() -> None:
     """Not before, and not twice."""
     ends: list[int] = []
-    stream = Stream(100.0, lambda: ends.append(1))
-    stream.look(99.9)
-    assert (stream.ended, ends) == (False, [])
-    stream.look(100.0)
-    stream.look(101.0)
-    assert (stream.ended, ends) == (True, [1])
+    stream = Stream(Identity("tokens", "ann"), 100.0, lambda: ends.append(1))
+    stream.look(99.9, Revocations())
+    assert (stream.code, ends) == ("", [])
+    stream.look(100.0, Revocations())
+    stream.look(101.0, Revocations())
+    assert (stream.code, ends) == ("token_expired", [1])
 
 
 async def test_a_websocket_ends_with_its_token() -> None:
