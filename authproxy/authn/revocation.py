@@ -23,7 +23,9 @@ SLACK = 2 * 3600.0
 # How long all of a subject's credentials stay revoked where nobody says: longer than what is issued should live.
 SUBJECT_KEPT = 365 * 86400.0
 # How many entries are looked at, each time that the list is, for whether they have ended.
-FORGET_STEP = 1_000
+FORGET_STEP = 200
+# How many are learned of at once.
+LEARN_STEP = 1_000
 
 # A record: revoked is what was issued up to this moment, and the moment after which nobody needs to know.
 ENTRY = Struct("<dd")
@@ -129,15 +131,18 @@ class Revocations:
         if latest == self._sequence:
             return False
         # One that begins anew is read from its beginning; what was revoked before stays so.
-        fresh = await records.since(KIND, self._sequence if latest > self._sequence else 0, now)
-        for record in fresh:
-            self._add(record)
-        self._sequence = max(latest, fresh[-1].sequence) if fresh else latest
-        return bool(fresh)
+        reached, grown = (self._sequence if latest > self._sequence else 0), False
+        while fresh := await records.since(KIND, reached, now, LEARN_STEP):
+            for record in fresh:
+                self._add(record)
+            reached, grown = fresh[-1].sequence, True
+        self._sequence = max(latest, reached)
+        return grown
 
     def _add(self, record: Record) -> None:
         key = record.key
-        if len(key) != 1 + MARK_BYTES or len(record.value) != ENTRY.size:
+        known = key[:1] in {CREDENTIAL, SUBJECT} and len(key) == 1 + MARK_BYTES
+        if not known or len(record.value) != ENTRY.size:
             raise StateUnavailable("the revocation list is of another version of authproxy")
         issued_until, until = ENTRY.unpack(record.value)
         if key not in self._credentials and key not in self._subjects:

@@ -93,13 +93,15 @@ class LmdbRecords(Records):
         step = partial(_remove_all, [_record_key(kind, key)], math.inf)
         return bool(await self._in_thread(partial(self._transact, step, spare=True)))
 
-    async def since(self, kind: str, sequence: int, now: float) -> list[Record]:
+    async def since(
+        self, kind: str, sequence: int, now: float, most: int | None = None
+    ) -> list[Record]:
         found: list[Record] = []
         while True:
             page = await self._read(partial(_page, kind, sequence))
             found += [record for record in page if record.expiry > now]
-            if len(page) < PAGE:
-                return found
+            if len(page) < PAGE or (most is not None and len(found) >= most):
+                return found[:most]
             sequence = page[-1].sequence
             await asyncio.sleep(0)  # a long list keeps nobody waiting
 

@@ -180,6 +180,19 @@ async def test_long_lists_are_whole(records: Records) -> None:
     assert await keys_since(records, "k", 0, NOW + 1) == [b"%d" % n for n in range(1, 2_500, 2)]
 
 
+@pytest.mark.parametrize("most", [1, 3, 10, 2_000])
+async def test_lists_can_be_had_in_parts(records: Records, most: int) -> None:
+    """Asked again after the last one it is told, whoever takes a part at a time has all the living ones in the end."""
+    for n in range(30):
+        await records.put("k", b"%d" % n, b"x", NOW + 1 + n % 3 // 2)
+    told, reached = [], 0
+    while part := await records.since("k", reached, NOW + 1, most):
+        assert len(part) <= most
+        told += [record.key for record in part]
+        reached = part[-1].sequence
+    assert told == [b"%d" % n for n in range(30) if n % 3 == 2]
+
+
 async def test_a_sweep_removes_what_expired_and_nothing_else(records: Records) -> None:
     """Sweeping often enough comes around to every record, and removes the expired ones of all kinds."""
     for n in range(200):
