@@ -242,7 +242,7 @@ class LmdbRecords(Records):
 def _inode(folder: Path) -> int:
     try:
         return (folder / "data.mdb").stat().st_ino
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
