@@ -248,21 +248,10 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
-    engines = {
-        route: RouteEngine(
-            route,
-            decides.authentication(route),
-            Step(route.address_limits, route.name),
-            Step(route.identity_limits, route.name),
-            decides.outbound(route, signing.towards(route.upstream) if signing else None),
-            route.upstream,
-        )
-        for route in decides.table.routes
-    }
     return Runtime(
         config=config,
         table=decides.table,
-        engines=engines,
+        engines=_engines(decides, signing),
         header_rules=decides.header_rules,
         profile=decides.profile,
         trusted=Networks(config.trusted_networks),
@@ -281,6 +270,20 @@ def compile_runtime(
         session_cookie=config.session.cookie.encode(),
         cache=decides.cache,
     )
+
+
+def _engines(decides: Verification, signing: Assertions | None) -> dict[Route, RouteEngine]:
+    return {
+        route: RouteEngine(
+            route,
+            decides.authentication(route),
+            Step(route.address_limits, route.name),
+            Step(route.identity_limits, route.name),
+            decides.outbound(route, signing.towards(route.upstream) if signing else None),
+            route.upstream,
+        )
+        for route in decides.table.routes
+    }
 
 
 def _global_step(config: Config) -> Step:
