@@ -8,17 +8,30 @@ from collections.abc import Mapping
 from authproxy.authn.authenticator import Authenticator, Render
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
-from authproxy.config.authenticators import CertificateAuthenticator, JwtAuthenticator
+from authproxy.authn.password import PasswordAuthenticator
+from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.sessions import Sessions
+from authproxy.config.authenticators import (
+    CertificateAuthenticator,
+    JwtAuthenticator,
+    PasswordLogin,
+)
 from authproxy.config.load import Loaded
 from authproxy.config.secrets import SecretError, read_secret
+from authproxy.config.users import Users, read_users_file
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.source import Path as SourcePath
 
 
 def compile_authenticators(
-    loaded: Loaded, environ: Mapping[str, str], render: Render
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    render: Render,
+    sessions: Sessions,
+    checks: PasswordChecks,
 ) -> dict[str, Authenticator]:
-    """The authenticators by their names; `render` makes an identity's header bytes.
+    """The authenticators by their names; `render` makes an identity's header bytes. Logins keep their `sessions`, and
+    have passwords verified by `checks`.
 
     Raises:
         ConfigError: a key or a secret of one cannot be used.
@@ -31,12 +44,35 @@ def compile_authenticators(
             text, remedy = "certificates of clients are not read yet", "write `type: jwt`"
             problems.append(loaded.source.problem(path, "not-available", text, remedy))
             continue
+        if isinstance(settings, PasswordLogin):
+            users = _users(loaded, name, settings, problems)
+            if users is not None:
+                cookie = config.session.cookie
+                found[name] = PasswordAuthenticator(name, cookie, sessions, render, users, checks)
+            continue
         keys = _keys(loaded, name, settings, environ, problems)
         if keys is not None:
             found[name] = JwtVerifier(name, settings, keys, config.bounds.token_bytes, render)
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _users(
+    loaded: Loaded, name: str, settings: PasswordLogin, problems: list[Problem]
+) -> Users | None:
+    file = loaded.folder / settings.users.file
+    try:
+        return read_users_file(file)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        text = f"`{name}`: {settings.users.file} cannot be read: {(error.strerror or str(error)).lower()}"
+        remedy = "make it with `authproxy user add NAME`" if missing else "check its path and mode"
+        path = ("authenticators", name, "users", "file")
+        problems.append(loaded.source.problem(path, "unreadable", text, remedy))
+    return None
 
 
 def _keys(

@@ -15,7 +15,10 @@ from authproxy.authn.assertion import Assert, Assertions
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.logins import LoginAuthenticator
+from authproxy.authn.passwords import PasswordChecks
 from authproxy.authn.revocation import Revocations
+from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config, Upstream
 from authproxy.model.address import Networks
@@ -33,6 +36,7 @@ from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
 from authproxy.state.store import Store
 from authproxy.telemetry.access_log import AccessLog
+from authproxy.telemetry.tracing import Traces, compile_traces
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
 from authproxy.upstream.pool import Pool, Server
@@ -48,6 +52,7 @@ class RouteEngine:
     identity_step: Step
     outbound: Outbound
     upstream: str
+    logins: frozenset[str]  # those of its authenticators that people log in to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +74,19 @@ class Runtime:
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
+    sessions: Sessions
+    checks: PasswordChecks
+    own_cookies: frozenset[bytes] = frozenset()
     assertions: Assertions | None = None
-    session_cookie: bytes = b""
+    traces: Traces | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
+
+    @property
+    def logins(self) -> dict[str, LoginAuthenticator]:
+        """The authenticators that people log in to."""
+        found = self.authenticators.items()
+        return {name: one for name, one in found if isinstance(one, LoginAuthenticator)}
 
     def idle_timeout(self, exchange: Exchange) -> float:
         """How long a body of this exchange may be silent, in seconds."""
@@ -119,6 +133,15 @@ class Verification:
     profile: IdentityProfile
     cache: IdentityCache
     revocations: Revocations
+    records: Records
+    sessions: Sessions
+    checks: PasswordChecks
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The names of the authenticators that people log in to."""
+        found = self.authenticators.items()
+        return frozenset(name for name, one in found if isinstance(one, LoginAuthenticator))
 
     def authentication(self, route: Route) -> Authentication | None:
         """Who the route asks for an identity; None where it asks nobody."""
@@ -141,7 +164,7 @@ class Verification:
         return Outbound(
             route,
             host=_host(settings),
-            session_cookie=self.config.session.cookie,
+            own_cookies=self.config.session.own_cookies,
             credential_headers=[h.decode() for h in authentication.credential_headers]
             if authentication
             else (),
@@ -161,25 +184,33 @@ def _host(settings: Upstream) -> bytes | None:
 
 
 def verification(
-    loaded: Loaded, environ: Mapping[str, str], revocations: Revocations | None = None
+    loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
 ) -> Verification:
-    """Read the keys and compile what decides; nothing is revoked where no list is given.
+    """Read the keys and compile what decides; the records are those of `previous`, or are opened when first used.
+
+    Nothing is revoked as far as it knows: whoever has a list puts it there.
 
     Raises:
         ConfigError: the configuration has errors, or a key file cannot be used.
     """
     config = loaded.usable()
     profile = IdentityProfile(config.identity.profile)
-    authenticators = compile_authenticators(loaded, environ, profile.render)
-    rules = HeaderRules(config.identity.strip)
+    records = (
+        previous.records if previous else open_records(state_url(config, environ), loaded.folder)
+    )
+    sessions = Sessions(records, config.session.idle_timeout, config.session.absolute_timeout)
+    checks = previous.checks if previous else PasswordChecks()
     return Verification(
-        config=config,
-        table=loaded.policies.table,
-        authenticators=authenticators,
-        header_rules=rules,
-        profile=profile,
-        cache=IdentityCache(),
-        revocations=Revocations() if revocations is None else revocations,
+        config,
+        loaded.policies.table,
+        compile_authenticators(loaded, environ, profile.render, sessions, checks),
+        HeaderRules(config.identity.strip),
+        profile,
+        IdentityCache(),
+        Revocations(),
+        records,
+        sessions,
+        checks,
     )
 
 
@@ -228,10 +259,8 @@ def compile_runtime(
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
-    url = state_url(loaded.usable(), environ)
-    records = previous.records if previous else open_records(url, loaded.folder)
-    revocations = previous.revocations if previous else Revocations(records)
-    decides = verification(loaded, environ, revocations)
+    decides = verification(loaded, environ, previous)
+    decides.revocations = previous.revocations if previous else Revocations(decides.records)
     config = decides.config
     upstreams = upstream_settings(loaded)
     signing = assertions(loaded)
@@ -242,16 +271,17 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    store = previous.store if previous else open_store(url, loaded.folder)
+    store = previous.store if previous else open_store(state_url(config, environ), loaded.folder)
     limiter = (
         previous.limiter
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
+    engines = {route: _engine(route, decides, signing) for route in decides.table.routes}
     return Runtime(
         config=config,
         table=decides.table,
-        engines=_engines(decides, signing),
+        engines=engines,
         header_rules=decides.header_rules,
         profile=decides.profile,
         trusted=Networks(config.trusted_networks),
@@ -259,31 +289,32 @@ def compile_runtime(
         failures=_failures_step(config),
         limiter=limiter,
         store=store,
-        records=records,
-        revocations=revocations,
         access_log=previous.access_log
         if previous is not None and previous.config.logging == config.logging
         else _access_log(loaded),
         upstreams=upstreams,
         authenticators=decides.authenticators,
+        records=decides.records,
+        revocations=decides.revocations,
+        sessions=decides.sessions,
+        checks=decides.checks,
         assertions=signing,
-        session_cookie=config.session.cookie.encode(),
+        own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
+        traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
         cache=decides.cache,
     )
 
 
-def _engines(decides: Verification, signing: Assertions | None) -> dict[Route, RouteEngine]:
-    return {
-        route: RouteEngine(
-            route,
-            decides.authentication(route),
-            Step(route.address_limits, route.name),
-            Step(route.identity_limits, route.name),
-            decides.outbound(route, signing.towards(route.upstream) if signing else None),
-            route.upstream,
-        )
-        for route in decides.table.routes
-    }
+def _engine(route: Route, decides: Verification, signing: Assertions | None) -> RouteEngine:
+    return RouteEngine(
+        route,
+        decides.authentication(route),
+        Step(route.address_limits, route.name),
+        Step(route.identity_limits, route.name),
+        decides.outbound(route, signing.towards(route.upstream) if signing else None),
+        route.upstream,
+        decides.logins & set(route.authenticators),
+    )
 
 
 def _global_step(config: Config) -> Step:

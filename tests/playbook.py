@@ -29,6 +29,8 @@ from authproxy.server.sockets import listen
 from authproxy.server.tls import listener_context
 from authproxy.server.worker import Listening, Worker
 from authproxy.telemetry.metrics import Pages
+from authproxy.web.status import Facts
+from tests.telemetry.counted import outcome
 from tests.wire import (
     HELLO,
     LINE_MOST,
@@ -131,6 +133,10 @@ class Proxy:
         """The access log once it has so many lines."""
         await until(lambda: len(self.log()) >= count)
         return self.log()
+
+    def facts(self) -> Facts:
+        """What `/status` is made of, at once."""
+        return outcome(self.worker._facts())
 
     async def canary(self) -> None:
         """Whatever happened before, the next one is served."""

@@ -20,6 +20,11 @@ P90_MOST = 35
 
 # Source files without a test file of their own name: file -> where it is tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "authn/logins.py": "tests/authn/test_password.py",
+    "web/portal/entry.py": "tests/web/portal/test_login.py",
+    "web/portal/portal.py": "tests/web/portal/test_userinfo.py",
+    "web/portal/storage.py": "tests/web/portal/test_logout.py",
+    "web/portal/texts.py": "tests/web/portal/test_pages.py",
     "config/authenticators.py": "tests/config/test_schema.py",
     "authenticators.py": "tests/test_runtime.py",
 }
@@ -29,9 +34,12 @@ OPENS: dict[str, str] = {
     "config/secrets.py": "the secrets that the configuration names, at load",
     "runtime.py": "the TLS files of upstreams, at load",
     "authenticators.py": "the key sets that the configuration names, at load",
+    "config/users.py": "the users files that the configuration names, at load; `authproxy user` changes them",
+    "web/portal/pages.py": "the style sheet that comes with it, at import",
     "assertions.py": "the key of the assertion, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
     "telemetry/access_log.py": "its own log, for appending",
+    "telemetry/tracing.py": "the authorities of the collector, at load",
     "state/lmdb.py": "its own folder: what marks an environment as opened since this boot",
     "state/lmdb_records.py": "its own folder: room for the lock before LMDB maps it",
     "backend/key_source.py": "the key set that a backend names, in its own program",

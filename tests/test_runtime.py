@@ -54,7 +54,7 @@ def test_every_route_has_its_engine(tmp_path: Path) -> None:
         assert engines["open"].address_step.empty
         assert runtime.global_step.empty
         assert not runtime.failures.empty
-        assert runtime.session_cookie == b"__Host-authproxy"
+        assert runtime.own_cookies == {b"__Host-authproxy", b"__Host-authproxy-form"}
 
 
 def test_global_limits_have_names(tmp_path: Path) -> None:

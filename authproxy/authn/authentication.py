@@ -15,6 +15,9 @@ from authproxy.authn.slots import Presented, Slot, challenge
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 
+# The reason where nothing was presented but the ids of sessions that nobody knows: nobody guesses one, so it is no failed try.
+NO_SESSION = "no-session"
+
 
 class Reading:
     """An authenticator at one of its slots, with the beginning of its cache keys already hashed."""
@@ -67,8 +70,9 @@ class Authentication:
             raise ValueError("two authenticators of a route take the same from the same place")
         self._readings = tuple(Reading(one, slot) for one in authenticators for slot in one.slots)
         # The commonest route by far has one; whether it is known can be asked without the lists below.
-        alone = len(self._readings) == 1 and not self._readings[0].authenticator.proves
-        self._only = self._readings[0] if alone else None
+        first = self._readings[0].authenticator if len(self._readings) == 1 else None
+        quick = first is not None and first.remembered and not first.proves
+        self._only = self._readings[0] if quick else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
         schemes = tuple(dict.fromkeys(slot.challenge for slot in slots if slot.challenge)) or (
@@ -165,6 +169,8 @@ class Authentication:
         return None
 
     def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
+        if not reading.authenticator.remembered:
+            return None
         identity = self._cache.get(reading.cache_key(credential), now)
         if identity is not None and reading.authenticator.in_time(identity, now):
             return identity
@@ -178,18 +184,23 @@ class Authentication:
         admit_unverified: Callable[[], None],
     ) -> tuple[Reading, Identity]:
         credentials: dict[str, Credential] = {}
+        admitted = False
         for reading, text in found:
             identity = self._recall(reading, text, now) if len(found) > 1 else None
             if identity is not None:
                 return reading, identity
-            if not credentials:
+            if not admitted and reading.authenticator.guessable:
                 admit_unverified()
                 self._cache.misses += 1
+                admitted = True
             credential = credentials.setdefault(text, Credential(text))
             identity = await reading.authenticator.judge(credential, presented, now)
             if identity is not None:
-                self._cache.put(reading.cache_key(text), identity, now)
+                if reading.authenticator.remembered:
+                    self._cache.put(reading.cache_key(text), identity, now)
                 return reading, identity
         # The route reads this place and nobody took what is there: never anonymous.
+        if not admitted:
+            raise Refusal("token_invalid", NO_SESSION)
         tokens = any(credential.token for credential in credentials.values())
         raise Refusal("token_invalid", "issuer" if tokens else "malformed")

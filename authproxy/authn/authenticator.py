@@ -59,7 +59,8 @@ class Authenticator(ABC):
 
     `takes` tells apart who reads the same slot: an issuer's tokens, opaque ones; two that take the same are an error.
     `leeway` (seconds) is how far clocks may differ. `proves` says that a credential alone is not enough: each request
-    brings a proof with it, and `check_proof` is asked on every one, also when the identity is known.
+    brings a proof with it, and `check_proof` is asked on every one, also when the identity is known. `remembered`
+    False: what is verified is not kept, each request asks again. `guessable` False: failures need no bound.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Authenticator(ABC):
     takes: str
     leeway: float = 0.0
     proves: bool = False
+    remembered: bool = True
+    guessable: bool = True
 
     @property
     @abstractmethod

@@ -61,6 +61,7 @@ def examine(config: str | None) -> list[Problem]:
     from authproxy.policy.lint import lint
     from authproxy.runtime import upstream_settings, verification
     from authproxy.server.tls import listener_context
+    from authproxy.telemetry.tracing import compile_traces
 
     try:
         loaded = load(find_config(config, os.environ))
@@ -72,6 +73,7 @@ def examine(config: str | None) -> list[Problem]:
             partial(verification, loaded, os.environ),
             partial(upstream_settings, loaded),
             partial(assertions, loaded),
+            partial(compile_traces, loaded, os.environ),
         ]
         for index, listener in enumerate(loaded.config.listeners):
             if listener.tls is not None:

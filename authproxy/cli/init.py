@@ -33,13 +33,15 @@ def init(
     report = Report(folder)
     begun = report.there("authproxy.yaml")
     try:
-        write_starter(report, backend)
+        password = write_starter(report, backend)
     except Unwritable as problem:
         print(*report.lines, sep="\n", end="\n" if report.lines else "")
         typer.echo(f"authproxy: {problem}", err=True)
         raise typer.Exit(1) from None
     # The steps are for what was written here; who has a configuration may listen elsewhere.
     print(*report.lines, *(() if begun else _next_steps(folder)), sep="\n")
+    if password is not None:
+        print(f"\nUser `admin` has the password {password} (shown this once).")
 
 
 def write_starter(
@@ -48,8 +50,9 @@ def write_starter(
     *,
     listener: str = "127.0.0.1:8443",
     admin: str | None = "127.0.0.1:9901",
-) -> None:
+) -> str | None:
     """Everything that `authproxy serve` needs in the report's folder; port 0 takes a free one, `admin` None is no admin.
+    The password of the user that was made, if one was.
 
     Raises:
         Unwritable: a file cannot be written, or one that is there fits nothing that could be.
@@ -58,6 +61,7 @@ def write_starter(
         provide_certificates,
         provide_key,
         provide_token_keys,
+        provide_users,
     )
 
     report.write("authproxy.yaml", _configuration(backend, listener, admin))
@@ -65,7 +69,9 @@ def write_starter(
     provide_certificates(report, "certs/")
     provide_token_keys(report, "certs/token-signing.pem", "certs/jwks.json", ALGORITHM)
     provide_key(report, "certs/assertion.pem", "ES256")
+    password = provide_users(report, "users.yaml")
     _write_schemas(report)
+    return password
 
 
 def _configuration(backend: str, listener: str, admin: str | None) -> bytes:

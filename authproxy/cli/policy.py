@@ -152,11 +152,12 @@ def explain(
         headers=tuple(_header(text) for text in header or ()),
     )
     loaded, now = load_config(config), time.time()
-    revocations, unread = known_revocations(loaded, os.environ, now)
+    decides = verification(loaded, os.environ)
+    decides.revocations, unread = known_revocations(loaded, os.environ, now)
     if unread and (token is not None or header):
         print(f"authproxy: the revocation list was not looked at: {unread}", file=sys.stderr)
     try:
-        explanation = explain_request(verification(loaded, os.environ, revocations), asked, now)
+        explanation = explain_request(decides, asked, now)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if format is Format.json:

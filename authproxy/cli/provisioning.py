@@ -5,11 +5,15 @@ something that would not fit it.
 """
 
 import json
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import yaml
+
 from authproxy.authn.issue import generate_key, public_jwks
 from authproxy.authn.jwk import KeyProblem
+from authproxy.authn.passwords import hash_password
 from authproxy.cli.certificates import (
     LOCAL_NAMES,
     SERVER_DAYS,
@@ -20,6 +24,7 @@ from authproxy.cli.certificates import (
     names_of,
 )
 from authproxy.cli.writing import Report, Unwritable, read_old
+from authproxy.config.users import HEADER
 
 
 def provide_certificates(
@@ -76,6 +81,27 @@ def provide_key(report: Report, name: str, algorithm: str) -> None:
         report.kept(name)
     else:
         report.write(name, generate_key(algorithm), private=True)
+
+
+def provide_users(report: Report, name: str) -> str | None:
+    """A users file with one user, `admin`; the password, which is shown once and kept nowhere. None: the file is there.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
+    if report.there(name):
+        report.kept(name)
+        return None
+    password = secrets.token_urlsafe(15)
+    changed = datetime.now(UTC).replace(microsecond=0)
+    user = {
+        "password": hash_password(password),
+        "groups": ["admins"],
+        "changed": changed.isoformat(),
+    }
+    text = HEADER + yaml.safe_dump({"users": {"admin": user}}, sort_keys=False)
+    report.write(name, text.encode(), private=True)
+    return password
 
 
 def _files(prefix: str, stem: str) -> tuple[str, str]:

@@ -109,8 +109,9 @@ def verify(token: TokenArgument = None, config: ConfigOption = None) -> None:
     text = _read_token(token)
     now = time.time()
     loaded = load_config(config)
-    revocations, unread = known_revocations(loaded, os.environ, now)
-    verdict = judge_token(verification(loaded, os.environ, revocations), text, now)
+    decides = verification(loaded, os.environ)
+    decides.revocations, unread = known_revocations(loaded, os.environ, now)
+    verdict = judge_token(decides, text, now)
     if unread:
         typer.echo(f"authproxy: the revocation list was not looked at: {unread}", err=True)
     for line in verdict_lines(verdict, now):

@@ -141,6 +141,19 @@ class CertificateAuthenticator(Section):
     subject: Literal["cn", "san-dns", "san-email", "san-uri", "fingerprint"]
 
 
+class UsersFile(Section):
+    """The users and the hashes of their passwords, by their file; `authproxy user` writes it."""
+
+    file: StrictStr
+
+
+class PasswordLogin(Section):
+    """Lets people log in with a password, and takes the sessions that follow."""
+
+    type: Literal["password"]
+    users: UsersFile
+
+
 def _type(value: Any) -> Any:
     # What is no mapping is any model's to refuse.
     return value.get("type") if isinstance(value, dict) else getattr(value, "type", "jwt")
@@ -149,10 +162,11 @@ def _type(value: Any) -> Any:
 # By a function, because the model's own check of `type` comes first and pydantic does not look behind it.
 Authenticator = Annotated[
     Annotated[JwtAuthenticator, Tag("jwt")]
-    | Annotated[CertificateAuthenticator, Tag("certificate")],
+    | Annotated[CertificateAuthenticator, Tag("certificate")]
+    | Annotated[PasswordLogin, Tag("password")],
     Discriminator(_type),
 ]
-NOT_YET = frozenset({"password", "oidc"})
+NOT_YET = frozenset({"oidc"})
 
 
 def _known(value: Any) -> Any:

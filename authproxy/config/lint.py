@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
 from authproxy.model.errors import Problem
@@ -44,6 +44,8 @@ def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
         for at, pair in enumerate(listener.tls.certificates if listener.tls else ()):
             yield ("listeners", index, "tls", "certificates", at, "private_key"), pair.private_key
     for name, settings in config.authenticators.items():
+        if isinstance(settings, PasswordLogin):
+            yield ("authenticators", name, "users", "file"), settings.users.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.issue_with is not None:

@@ -5,9 +5,10 @@ Parts that were cut out because they are wrong are not compared: one mistake is 
 
 from collections.abc import Collection, Iterator
 
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
 from authproxy.config.schema import Config
 from authproxy.config.values import SocketAddress
+from authproxy.model.address import parse_address
 from authproxy.model.errors import Problem
 from authproxy.model.source import Path, Source
 
@@ -17,6 +18,7 @@ _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, never bound
 def check_references(config: Config, source: Source, cut: Collection[Path]) -> Iterator[Problem]:
     """Authenticators that would take the same token, and listeners in each other's way."""
     yield from _check_issuers(config, source)
+    yield from _check_sessions(config, source)
     if not any(path[0] == "listeners" for path in cut):
         yield from _check_listeners(config, source)
     if config.state.url == "memory:" and config.workers != 1:
@@ -38,6 +40,27 @@ def _check_issuers(config: Config, source: Source) -> Iterator[Problem]:
                 path = ("authenticators", name, "issuer")
                 remedy = "make them one, or read another header"
                 yield source.problem(path, "duplicate-issuer", text, remedy)
+
+
+def _check_sessions(config: Config, source: Source) -> Iterator[Problem]:
+    """A session's cookie is for TLS; a listener without it may only be reached from this machine or by a trusted proxy."""
+    logins = [n for n, one in config.authenticators.items() if isinstance(one, PasswordLogin)]
+    if not logins or config.trusted_proxies is not None:
+        return
+    for index, listener in enumerate(config.listeners):
+        address = listener.address
+        local = address.path or address.fd or _is_loopback(address.host)
+        if listener.tls is None and not local:
+            text = f"`{logins[0]}` makes sessions, whose cookies no browser sends without TLS"
+            remedy = (
+                "add `tls`, listen on 127.0.0.1, or name the proxy in front in `trusted_proxies`"
+            )
+            yield source.problem(("listeners", index), "session-without-tls", text, remedy)
+
+
+def _is_loopback(host: str) -> bool:
+    found = parse_address(host)
+    return host == "localhost" or (found is not None and found.is_loopback)
 
 
 def _slots(settings: JwtAuthenticator) -> Iterator[tuple[str, ...]]:

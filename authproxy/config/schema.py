@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from authproxy.config.authenticators import Authenticators, HeaderName, Name, SigningKey
+from authproxy.config.tracing import Tracing
 from authproxy.config.values import (
     Count,
     Duration,
@@ -104,6 +105,16 @@ class Session(Section):
     )
     idle_timeout: Duration = 1800.0
     absolute_timeout: Duration = 43200.0
+
+    @property
+    def form_cookie(self) -> str:
+        """The cookie that the forms of our pages belong to, before and after a login."""
+        return f"{self.cookie}-form"
+
+    @property
+    def own_cookies(self) -> tuple[str, str]:
+        """What is between browsers and us: no backend gets or sets one of these."""
+        return self.cookie, self.form_cookie
 
 
 class UpstreamTLS(Section):
@@ -246,6 +257,7 @@ class Config(Section):
     identity: IdentityHeaders = IdentityHeaders()
     bounds: Bounds = Bounds()
     logging: Logging = Logging()
+    tracing: Tracing | None = None
     rate_limits: list[GlobalLimit] = []
     failed_authentications: StrictStr = "30/minute"
     policies: Annotated[list[StrictStr], Field(min_length=1)] = ["policies"]

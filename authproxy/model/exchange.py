@@ -23,9 +23,9 @@ class Exchange:
 
     __slots__ = (
         "admitted", "bytes_in", "bytes_out", "chain", "client", "client_text", "code", "fields", "host", "host_field",
-        "http_version", "identity", "limit_lines", "listener", "method", "now", "peer", "raw_target", "reason",
-        "request_id", "route", "scheme", "shadow", "started", "status", "target", "traceparent", "tracestate",
-        "upgrade", "upstream_seconds",
+        "http_version", "identity", "limit_lines", "listener", "method", "now", "parent_span", "peer", "raw_target", "reason",
+        "request_id", "route", "scheme", "sent_at", "sent_to", "shadow", "started", "status", "target", "traceparent",
+        "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, request_id: str, now: float, started: float) -> None:
@@ -47,6 +47,7 @@ class Exchange:
         self.fields = NO_FIELDS
         self.upgrade: bytes | None = None  # what it asks for, in lower case
         self.traceparent = ""
+        self.parent_span = ""  # of a trusted proxy, where our spans are in its trace
         self.tracestate = ""
         self.route: Any = None  # policy.table.Route, a floor above
         self.identity: Identity | None = None
@@ -58,7 +59,9 @@ class Exchange:
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.upstream_seconds = 0.0
+        self.sent_to = b""  # the server that it was forwarded to, as `host:port`
+        self.sent_at = 0.0  # when, on the monotonic clock
+        self.upstream_seconds = 0.0  # from there to the head of the answer
 
     @property
     def path(self) -> str:

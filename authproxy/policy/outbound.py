@@ -43,7 +43,7 @@ class Outbound:
         route: Route,
         *,
         host: bytes | None,
-        session_cookie: str,
+        own_cookies: Iterable[str],
         credential_headers: Iterable[str] = (),
         credential_cookies: Iterable[str] = (),
         assertion: Callable[[Identity, float], bytes | None] | None = None,
@@ -60,7 +60,7 @@ class Outbound:
         self._drop = (slots - {b"authorization"}) | route.remove_headers
         self._drops_authorization = b"authorization" in slots | route.remove_headers
         self._plain = not self._drop and self._drops_authorization
-        self._cookies = frozenset(name.encode() for name in (session_cookie, *cookies))
+        self._cookies = frozenset(name.encode() for name in (*own_cookies, *cookies))
 
     def lines(self, exchange: Exchange) -> list[Line]:
         """The client's fields that pass, in their order, without what this route keeps back."""

@@ -14,7 +14,11 @@ from authproxy.state.store import StateUnavailable, Store
 
 
 class Limiter:
-    """Charges steps; `allow` is `state.on_failure: allow_limits`."""
+    """Charges steps; `allow` is `state.on_failure: allow_limits`.
+
+    `unavailable` counts how often the state could not be reached, by what became of it: `passed` uncounted, `refused`,
+    or counted in this worker's `own` memory.
+    """
 
     __slots__ = ("_allow", "_ledger", "_own", "unavailable")
 
@@ -22,7 +26,7 @@ class Limiter:
         self._ledger = Ledger(store)
         self._own = Ledger(MemoryStore())
         self._allow = allow
-        self.unavailable = 0
+        self.unavailable = {"passed": 0, "refused": 0, "own": 0}
 
     def take(self, step: Step, exchange: Exchange) -> None:
         """Charge the limits of a route.
@@ -41,7 +45,7 @@ class Limiter:
                     return
                 balances = [balance]
         except StateUnavailable as error:
-            self.unavailable += 1
+            self.unavailable["passed" if self._allow else "refused"] += 1
             if self._allow:
                 exchange.reason = exchange.reason or "limits not counted"
                 return
@@ -58,7 +62,7 @@ class Limiter:
         try:
             balances = self._ledger.acquire(charges, exchange.now)
         except StateUnavailable:
-            self.unavailable += 1
+            self.unavailable["own"] += 1
             balances = self._own_balances(charges, exchange)
         step.settle(exchange, balances, show=False)
 
@@ -78,5 +82,6 @@ class Limiter:
         try:
             balances = self._ledger.peek(charges, exchange.now)
         except StateUnavailable:
+            self.unavailable["own"] += 1
             balances = self._own.peek(charges, exchange.now)
         step.settle(exchange, balances, show=False)

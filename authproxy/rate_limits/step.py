@@ -120,3 +120,17 @@ def limit_headers(exchange: Exchange) -> list[tuple[str, str]]:
         return [("RateLimit-Policy", policy), ("RateLimit", state)]
     policies, states = zip(*exchange.limit_lines, strict=True)
     return [("RateLimit-Policy", ", ".join(policies)), ("RateLimit", ", ".join(states))]
+
+
+class AccountStep(Step):
+    """Limits of one account that somebody tries to log in to; `who` names it in one spelling."""
+
+    __slots__ = ("_who",)
+
+    def __init__(self, limits: Sequence[RouteLimit], who: str) -> None:
+        super().__init__(limits, "logins")
+        self._who = who
+
+    def charges(self, _exchange: Exchange) -> list[Charge]:
+        """Counted by the account alone, from wherever it is tried."""
+        return [m.charged(limit_key(m.prefix, "account", self._who)) for m in self._meters]

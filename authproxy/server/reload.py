@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
 from authproxy.config.load import Loaded, load, policy_paths
 from authproxy.config.schema import Config
 from authproxy.model.errors import ConfigError, Problem
@@ -93,7 +93,10 @@ class Watch:
 
     def changed(self) -> bool:
         """Is there something new to load? True once for each change."""
-        now = self._look()
+        try:
+            now = self._look()
+        except OSError:  # no descriptor is left for a directory: there will be another look
+            return False
         at_rest, self._seen = now == self._seen, now
         if now == self._known or not at_rest:
             return False
@@ -131,6 +134,8 @@ def _named(config: Config) -> Iterator[str]:
         for pair in listener.tls.certificates if listener.tls else ():
             yield from (pair.certificate, pair.private_key)
     for settings in config.authenticators.values():
+        if isinstance(settings, PasswordLogin):
+            yield settings.users.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.keys.file is not None:
@@ -139,6 +144,9 @@ def _named(config: Config) -> Iterator[str]:
             yield settings.keys.secret.file
     if config.identity.assertion.key is not None:
         yield config.identity.assertion.key.file
+    if config.tracing is not None:
+        secrets = (secret.file for secret in config.tracing.headers.values())
+        yield from (name for name in (config.tracing.ca, *secrets) if name)
     for upstream in config.upstreams.values():
         tls = upstream.tls
         yield from (

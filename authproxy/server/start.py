@@ -13,6 +13,7 @@ from pathlib import Path
 from authproxy.config.load import Loaded
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.runtime import Runtime, compile_runtime
+from authproxy.server.descriptors import take_all
 from authproxy.server.notify import Systemd
 from authproxy.server.reload import Prepared, Watch, prepare
 from authproxy.server.sockets import bound_address, listen
@@ -48,6 +49,7 @@ def start(loaded: Loaded, workers: int | None) -> int:
         remedy = "write `lmdb:DIR`, or use --workers 1"
         where = loaded.source.problem(("state", "url"), "memory-of-one-worker", text, remedy)
         raise ConfigError([where])
+    take_all(config.bounds.connections)
     # Whatever is wrong with what the configuration names shows before anything is bound.
     runtime = compile_runtime(loaded, os.environ)
     try:

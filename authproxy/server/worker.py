@@ -6,20 +6,22 @@ another (upkeep.py).
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
+from authproxy.server import descriptors
+from authproxy.server.figures import bring_figures
+from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.sockets import BACKLOG
@@ -27,7 +29,8 @@ from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import AccessLog
-from authproxy.telemetry.metrics import Metrics, Pages, exposition
+from authproxy.telemetry.exposition import exposition
+from authproxy.telemetry.metrics import Metrics, Pages
 from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
 from authproxy.web.admin import admin_app
@@ -85,13 +88,13 @@ class Worker:
         self._place = Place(number, os.getpid(), time.time(), pages.workers)
         self._upkeep = Upkeep(runtime.records, runtime.revocations, self._look_at_streams)
         self._watch = watch
+        self._descriptors = descriptors.Watch()
         self._lifecycle = lifecycle
         self._main = main
         self._reloading = asyncio.Lock()
         self._asked = False  # for a reload that has not begun
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
-        self._cached = (0, 0)
         self._next_look = 0.0
         self._listening = listening
         self._admin = admin
@@ -107,6 +110,8 @@ class Worker:
         self._open_store()
         await self._upkeep.turn()
         self._runtime.open_pools()
+        if self._runtime.traces is not None:
+            self._runtime.traces.exporter.start()
         admin = await self._start_admin()
         await self._start_listeners()
         self._measure()
@@ -199,6 +204,7 @@ class Worker:
 
     async def _take_over(self, prepared: Prepared) -> None:
         previous, runtime = self._runtime, prepared.runtime
+        bring_figures(previous, self._metrics)  # what is not taken over counts no further
         unneeded = runtime.open_pools(previous)
         if previous.access_log is runtime.access_log:
             runtime.access_log.rotate()
@@ -212,6 +218,16 @@ class Worker:
                 prepared.certificates[index].answer(context)
         for pool in unneeded:
             await pool.close()
+        await self._swap_traces(previous)
+
+    async def _swap_traces(self, previous: Runtime) -> None:
+        before, now = previous.traces, self._runtime.traces
+        if before is now:
+            return
+        if now is not None:
+            now.exporter.start()
+        if before is not None:
+            await asyncio.to_thread(before.exporter.close)  # it sends what waits
 
     def _retire(self, access_log: AccessLog) -> None:
         """Requests under way still write to it; only so many are kept open."""
@@ -223,7 +239,7 @@ class Worker:
         if self._admin is None:
             return None
         runner = web.AppRunner(
-            admin_app(self._why_unready, lambda: exposition(self._pages.total()), self._facts),
+            admin_app(self._why_unready, lambda: exposition(self._pages), self._facts),
             access_log=None,
             handle_signals=False,
         )
@@ -231,15 +247,16 @@ class Worker:
         await web.SockSite(runner, self._admin).start()
         return runner
 
-    def _facts(self) -> Facts:
-        """What `/status` is made of."""
+    def _facts(self) -> Generator[None, None, Facts]:
+        """What `/status` is made of, in many steps."""
+        totals = yield from self._pages.totals()
         return Facts(
             now=time.time(),
             started=self._pages.started,
             place=self._place,
             unready=self._why_unready(),
             listeners=[(one.name, one.tls is not None) for one in self._listening],
-            totals=self._pages.total(),
+            totals=totals,
             minute=self._rates.minute(),
             reload=last_reload(self._pages.reloads),
             runtime=self._runtime,
@@ -283,6 +300,7 @@ class Worker:
                 for server in self._servers:
                     server.sweep(loop.time())
                 self._look_at_streams()
+                self._descriptors.look()
                 self._measure()
                 self._look_at_files(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)
@@ -307,10 +325,7 @@ class Worker:
             counts[server.name] = counts.get(server.name, 0) + server.count
         self._metrics.set_connections(counts)
         self._metrics.set("authproxy_revocations", len(self._runtime.revocations))
-        cache, (hits, misses) = self._runtime.cache, self._cached
-        self._metrics.add("authproxy_identity_cache_total", cache.hits - hits, result="hit")
-        self._metrics.add("authproxy_identity_cache_total", cache.misses - misses, result="miss")
-        self._cached = cache.hits, cache.misses
+        bring_figures(self._runtime, self._metrics)
         self._rates.sample(time.monotonic())
 
     def _look_at_files(self, now: float) -> None:
@@ -348,10 +363,14 @@ class Worker:
         await self._end_connections()
         for pool in self._runtime.pools.values():
             await pool.close()
+        if self._runtime.traces is not None:
+            await asyncio.to_thread(self._runtime.traces.exporter.close)
         if admin is not None:
             await admin.cleanup()
         for access_log in (self._runtime.access_log, *self._retired):
             access_log.close()
+        await self._runtime.sessions.close()
+        self._runtime.checks.close()
         self._runtime.store.close()
         self._runtime.records.close()
 
@@ -366,28 +385,10 @@ class Worker:
                         await asyncio.sleep(0.01)
 
 
-def _settle_memory() -> None:
-    """What is loaded by now stays for good: the collector need not look at it, nor after every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
 def run_worker(make: Callable[[], Worker], announce: Callable[[], None]) -> None:
-    """Run a worker on the best loop there is (uvloop) until it has drained."""
+    """Run a worker on a loop of its own until it has drained."""
 
     async def main() -> None:
-        _settle_memory()
         await make().run(announce)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        log.warning("uvloop is not installed; the slower asyncio loop is used")
-        return None
-    return uvloop.new_event_loop
+    run(main)

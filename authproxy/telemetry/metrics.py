@@ -11,7 +11,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 from authproxy.telemetry.reload_record import ReloadRecord
@@ -27,12 +27,14 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
 # What is no sum over the slots: a reload that failed must be seen; all workers hold the same list.
 ONE_OF_ALL = {"authproxy_config_reload_success": min, "authproxy_revocations": max}
+STRIDE = 500  # series that are looked at in one go: some tenths of a millisecond
 _BOUNDS = tuple(("le", bound) for bound in HISTOGRAM[:-1])
 _HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
 _NAME = struct.Struct("=II")  # bytes of the name, cells that it names
 
 Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
+Totals = dict[str, dict[Labels, float]]
 
 
 class Observed(Protocol):
@@ -79,17 +81,19 @@ class Pages:
         """How many connections all workers have."""
         return int(sum(slot.cells[CONNECTIONS] for slot in self.each))
 
-    def total(self) -> dict[Series, float]:
-        """Every series, summed over the slots."""
-        sums: dict[Series, float] = defaultdict(float)
-        apart: dict[Series, list[float]] = defaultdict(list)
+    def totals(self) -> Generator[None, None, Totals]:
+        """Every series by its name, summed over the slots; pauses after every few, so that others can work in between."""
+        sums: Totals = defaultdict(lambda: defaultdict(float))
         for slot in self.each:
-            for series, value in slot.read():
-                if series[0] in ONE_OF_ALL:
-                    apart[series].append(value)
+            for number, ((name, labels), value) in enumerate(slot.read(), 1):
+                one = ONE_OF_ALL.get(name)
+                if one is None:
+                    sums[name][labels] += value
                 else:
-                    sums[series] += value
-        return dict(sums) | {one: ONE_OF_ALL[one[0]](held) for one, held in apart.items()}
+                    sums[name][labels] = one(value, sums[name].get(labels, value))
+                if not number % STRIDE:
+                    yield
+        return sums
 
     def bury(self, index: int) -> None:
         """What a worker held has ended with it; what it counted stays."""
@@ -129,9 +133,9 @@ class Slot:
         return range(found, found + len(HISTOGRAM))
 
     def read(self) -> Iterator[tuple[Series, float]]:
-        """Every series with its value."""
+        """Every series that there is now, with its value; others may be added meanwhile."""
         named = self.series()
-        return zip(named, self.cells[: len(named)].tolist(), strict=True)
+        return zip(named, self.cells[: len(named)].tolist(), strict=False)
 
     def series(self) -> Sequence[Series]:
         """The names of the cells in use, in their order; each is read from the memory once, for they only grow."""
@@ -171,7 +175,7 @@ class Metrics:
     """What a worker counts about requests, each series' cell looked up once."""
 
     __slots__ = (
-        "_cells", "_pages", "_refusals", "_requests", "_seconds", "_shadows", "_slot", "_upstreams",
+        "_brought", "_cells", "_pages", "_refusals", "_requests", "_seconds", "_shadows", "_slot", "_upstreams",
     )  # fmt: skip
 
     def __init__(self, pages: Pages, index: int) -> None:
@@ -183,6 +187,7 @@ class Metrics:
         self._shadows: dict[tuple[str, str], int] = {}
         self._seconds: dict[str, Sequence[int]] = {}
         self._upstreams: dict[str, Sequence[int]] = {}
+        self._brought: dict[int, tuple[object, int]] = {}  # by cell: of whose count, how much
 
     def count(self, exchange: Observed, seconds: float) -> None:
         """Note a request that has ended."""
@@ -233,6 +238,13 @@ class Metrics:
         """Add to a value that only grows."""
         self._cells[self._slot.cell(name, **labels)] += value
 
+    def bring(self, name: str, engine: object, count: int, **labels: str) -> None:
+        """Add what an engine has counted by itself, as far as it was not brought before; each engine starts from 0."""
+        at = self._slot.cell(name, **labels)
+        known, before = self._brought.get(at, (engine, 0))
+        self._cells[at] += count - (before if known is engine else 0)
+        self._brought[at] = engine, count
+
     def _histogram(
         self, kept: dict[str, Sequence[int]], name: str, label: str, value: str
     ) -> Sequence[int]:
@@ -249,63 +261,3 @@ class Metrics:
         if at is None:
             at = kept[route, code] = self._slot.cell(name, route=route, code=code)
         self._cells[at] += 1
-
-
-HELP = {
-    "authproxy_requests_total": ("counter", "Requests that have ended, by route and status."),
-    "authproxy_request_seconds": ("histogram", "How long requests took."),
-    "authproxy_refusals_total": ("counter", "Requests that were refused or failed, by code."),
-    "authproxy_shadow_refusals_total": ("counter", "Refusals that shadow mode withheld, by code."),
-    "authproxy_upstream_seconds": (
-        "histogram",
-        "From the request's forwarding to the head of its answer.",
-    ),
-    "authproxy_connections": ("gauge", "Open client connections."),
-    "authproxy_config_reload_success": (
-        "gauge",
-        "1 where the last reload was taken over, 0 where it was refused.",
-    ),
-    "authproxy_revocations": ("gauge", "Entries of the revocation list."),
-    "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
-}
-
-
-def exposition(totals: dict[Series, float]) -> str:
-    """The text format that Prometheus scrapes (version 0.0.4); histograms are cumulated here."""
-    lines: list[str] = []
-    for name, (kind, text) in HELP.items():
-        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-        members = _cumulated(name, totals) if kind == "histogram" else _members(name, totals)
-        lines += [f"{series}{_labelled(labels)} {value:.17g}" for series, labels, value in members]
-    return "\n".join(lines) + "\n"
-
-
-def _members(name: str, totals: dict[Series, float]) -> Iterable[tuple[str, Labels, float]]:
-    return sorted(
-        (series, labels, value) for (series, labels), value in totals.items() if series == name
-    )
-
-
-def _cumulated(name: str, totals: dict[Series, float]) -> Iterator[tuple[str, Labels, float]]:
-    groups: dict[Labels, dict[str, float]] = defaultdict(dict)
-    for (series, labels), value in totals.items():
-        if series == f"{name}_bucket":
-            rest = tuple(label for label in labels if label[0] != "le")
-            groups[rest][dict(labels)["le"]] = value
-    for labels, buckets in sorted(groups.items()):
-        running = 0.0
-        for bound in HISTOGRAM[:-1]:
-            running += buckets.get(bound, 0.0)
-            yield f"{name}_bucket", (*labels, ("le", bound)), running
-        yield f"{name}_sum", labels, totals.get((f"{name}_sum", labels), 0.0)
-        yield f"{name}_count", labels, running
-
-
-def _labelled(labels: Sequence[tuple[str, str]]) -> str:
-    if not labels:
-        return ""
-
-    def quoted(value: str) -> str:
-        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-    return "{" + ",".join(f'{key}="{quoted(value)}"' for key, value in labels) + "}"

@@ -1,7 +1,8 @@
 """The admin listener: health for whoever runs us. Never on a listener that is proxied, and nothing in it is secret."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from typing import TypeVar
 
 import orjson
 from aiohttp import web
@@ -12,6 +13,7 @@ from authproxy.model.host import parse_host
 from authproxy.web.status import Facts, assemble
 from authproxy.web.status_page import POLICY, REFRESH, page
 
+T = TypeVar("T")
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 GUARDED = {
@@ -25,11 +27,11 @@ GUARDED = {
 
 def admin_app(
     ready: Callable[[], str | None],
-    metrics: Callable[[], str],
-    status: Callable[[], Facts] | None = None,
+    metrics: Callable[[], Generator[None, None, str]],
+    status: Callable[[], Generator[None, None, Facts]] | None = None,
 ) -> web.Application:
     """`/healthz`: the process lives. `/readyz`: it should be sent requests; `ready` says why not, or None.
-    `/metrics`: what `metrics` says, of all workers. `/status`: what `status` says, for programs or for people.
+    `/metrics`: what `metrics` comes to, of all workers. `/status`: what `status` does, for programs or for people.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -40,7 +42,8 @@ def admin_app(
         return web.Response(text=f"{why or 'ready'}\n", status=503 if why else 200)
 
     async def scrape(_request: web.Request) -> web.Response:
-        return web.Response(body=metrics().encode(), headers={"Content-Type": EXPOSITION})
+        text = await unhurried(metrics())
+        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
     async def anonymous(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Server"] = "authproxy"  # aiohttp's own tells its version and Python's
@@ -55,9 +58,22 @@ def admin_app(
     return app
 
 
-def _status(status: Callable[[], Facts]) -> Callable[[web.Request], Awaitable[web.Response]]:
+async def unhurried(work: Generator[None, None, T]) -> T:
+    """What the work comes to; at each of its pauses whatever else there is to do goes first."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            found: T = done.value
+            return found
+        await asyncio.sleep(0)
+
+
+def _status(
+    status: Callable[[], Generator[None, None, Facts]],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def show(request: web.Request) -> web.Response:
-        facts = status()
+        facts = await unhurried(status())
         if not asks_us(request, facts.runtime.config):
             return _misdirected()
         # In a thread: with thousands of routes it takes a while, and this loop serves requests.

@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
-from authproxy.authn.authentication import Authentication
+from authproxy.authn.authentication import NO_SESSION, Authentication
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.policy.decide import is_forwarded_preflight
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Handler, Request
+from authproxy.web.own_site import check_session_use
 
 
 async def authentication(request: Request, handler: Handler) -> web.StreamResponse:
@@ -20,7 +21,9 @@ async def authentication(request: Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
 
     known = engine.authentication.recall(request, exchange.now, exchange.fields.memo)
-    exchange.identity = known or await _authenticate(request, engine.authentication)
+    exchange.identity = identity = known or await _authenticate(request, engine.authentication)
+    if identity.authenticator in engine.logins:
+        check_session_use(exchange)
     return await handler(request)
 
 
@@ -34,7 +37,7 @@ async def _authenticate(request: Request, authentication: Authentication) -> Ide
     try:
         return await authentication.authenticate(request, exchange.now, admit_unverified)
     except Refusal as refusal:
-        if refusal.code == "token_invalid":
+        if refusal.code == "token_invalid" and refusal.reason != NO_SESSION:
             _count_failure(runtime, request)
         raise
 

@@ -65,7 +65,7 @@ def interim(request: Request, head: AnswerHead) -> None:
     """Pass a 1xx on, but for 100: that was ours to say, and we said it when the request was admitted."""
     if head.status == 100 or request.exchange.status or request.transport is None:
         return
-    fields = passed_fields(head, request.runtime.session_cookie)
+    fields = passed_fields(head, request.runtime.own_cookies)
     # RFC 9110 section 8.6: a 1xx has no Content-Length; one of 0 is harmless until somebody believes it.
     kept = [field for field in fields if not field.lower().startswith(b"content-length:")]
     send(request, status_line(head.status, head.reason) + b"".join(kept) + b"\r\n")
@@ -104,7 +104,7 @@ def _head(
     exchange: Exchange, answer: AnswerHead, runtime: Runtime, *, chunked: bool, keep: bool
 ) -> bytes:
     parts = [status_line(answer.status, answer.reason)]
-    parts += passed_fields(answer, runtime.session_cookie)
+    parts += passed_fields(answer, runtime.own_cookies)
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     parts.append(b"X-Request-Id: %b\r\n" % exchange.request_id.encode())
@@ -115,7 +115,7 @@ def _head(
     return b"".join(parts)
 
 
-def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
+def passed_fields(answer: AnswerHead, own_cookies: frozenset[bytes]) -> list[bytes]:
     """The backend's fields without hop-by-hop ones and without a cookie that would pass for our session."""
     fields = []
     options: list[bytes] = []
@@ -127,7 +127,7 @@ def passed_fields(answer: AnswerHead, session_cookie: bytes) -> list[bytes]:
         lower = name.lower()
         if lower == b"connection":
             options.append(value)
-        elif lower == b"set-cookie" and _cookie_name(value) != session_cookie:
+        elif lower == b"set-cookie" and _cookie_name(value) not in own_cookies:
             fields.append(b"%b: %b\r\n" % (name, value))
     if options:
         # Never the field that frames the body: the client would wait for its end, or read the next answer as part of it.

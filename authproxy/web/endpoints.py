@@ -4,32 +4,70 @@ They come after the global limits and inside the envelope, so they are counted a
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
 
 from authproxy.authn.keyring import JWKS_MAX_AGE
 from authproxy.model.errors import Refusal
 from authproxy.web.answer import Answer, respond
 from authproxy.web.compat import Request
+from authproxy.web.portal.login import login
+from authproxy.web.portal.logout import logout
+from authproxy.web.portal.pages import STYLE
+from authproxy.web.portal.portal import Portal
+from authproxy.web.portal.userinfo import userinfo
 
 JWKS = "/.authproxy/jwks.json"
+STYLESHEET = "/.authproxy/style.css"
+# Pages for people, where somebody can log in.
+PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
+    "/.authproxy/login": login,
+    "/.authproxy/logout": logout,
+    "/.authproxy/userinfo": userinfo,
+}
 
 
-def endpoint(request: Request) -> Answer:
+async def endpoint(request: Request) -> Answer:
     """Answer a request below the prefix.
 
     Raises:
-        Refusal: `no_route` where there is nothing for this host or path, `method_not_allowed`.
+        Refusal: `no_route` where there is nothing for this host or path, `method_not_allowed`; what a page refuses.
     """
     exchange, runtime = request.exchange, request.runtime
-    if (
-        exchange.path != JWKS
-        or runtime.assertions is None
-        or not runtime.table.serves(exchange.host)
-    ):
+    if not runtime.table.serves(exchange.host):
         raise Refusal("no_route", "reserved")
-    if exchange.method not in {"GET", "HEAD"}:
-        raise Refusal("method_not_allowed", "reserved", headers=(("Allow", "GET, HEAD"),))
-    exchange.admitted = True
-    return _jwks(request, runtime.assertions.jwks)
+    if runtime.assertions is not None and exchange.path == JWKS:
+        _allow(request, "GET", "HEAD")
+        return _jwks(request, runtime.assertions.jwks)
+    if runtime.logins and exchange.path == STYLESHEET:
+        _allow(request, "GET", "HEAD")
+        return respond(request, 200, [_STYLE_HEAD], STYLE)
+    page = PAGES.get(exchange.path) if runtime.logins else None
+    if page is None:
+        raise Refusal("no_route", "reserved")
+    _allow(request, "GET", "HEAD", "POST")
+    return _written(request, await page(request, Portal.of(runtime)))
+
+
+_STYLE_HEAD = (
+    b"Content-Type: text/css; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Cache-Control: public, max-age=3600\r\n"
+)
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.exchange.method not in methods:
+        allow = (("Allow", ", ".join(methods)),)
+        raise Refusal("method_not_allowed", "reserved", headers=allow)
+    request.exchange.admitted = True
+
+
+def _written(request: Request, page: web.Response) -> Answer:
+    """The page as an answer of ours; one that refuses is no admission."""
+    request.exchange.admitted = page.status < 400
+    head = [f"{name}: {value}\r\n".encode() for name, value in page.headers.items()]
+    return respond(request, page.status, head, page.body or b"")  # type: ignore[arg-type]  # always bytes
 
 
 def _jwks(request: Request, body: bytes) -> Answer:

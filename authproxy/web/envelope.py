@@ -15,8 +15,10 @@ from aiohttp import web
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.runtime import Runtime
+from authproxy.state.store import StateUnavailable
 from authproxy.web.answer import Answer, refuse
 from authproxy.web.compat import Handler, Request
+from authproxy.web.portal.entry import to_login
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +55,15 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
     """Answer whatever comes of the request, and note it."""
     exchange = begin(request)
     runtime: Runtime = request.runtime
+    traces = runtime.traces
+    if traces is not None:
+        traces.tracer.begin(exchange)
     try:
         return await handler(request)
     except Refusal as refusal:
         return answer(request, refusal)
+    except StateUnavailable as error:
+        return answer(request, Refusal("state_unavailable", str(error)[:200]))
     except (asyncio.CancelledError, ConnectionError):
         exchange.code = exchange.code or "client_gone"
         exchange.status = exchange.status or 499
@@ -69,6 +76,8 @@ async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
         runtime.access_log.write(exchange, seconds)
         if request.server.tally is not None:
             request.server.tally.count(exchange, seconds)
+        if traces is not None:
+            traces.tracer.end(exchange, seconds)
 
 
 def answer(request: Request, refusal: Refusal) -> Answer:
@@ -76,7 +85,7 @@ def answer(request: Request, refusal: Refusal) -> Answer:
     exchange = request.exchange
     if not exchange.status:
         exchange.admitted = exchange.admitted and refusal.code.startswith("upstream")
-        return refuse(request, refusal)
+        return to_login(request, refusal) or refuse(request, refusal)
     exchange.code, exchange.reason = refusal.code, refusal.reason
     connection = request.connection
     if exchange.http_version == "1.0":

@@ -67,7 +67,7 @@ def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
 async def routing(request: Request, handler: Handler) -> web.StreamResponse:
     """Read the target and find the route; what is below our own prefix is answered here."""
     if resolve(request.runtime.table, request.exchange) is None:
-        return endpoint(request)
+        return await endpoint(request)
     return await handler(request)
 
 
@@ -117,19 +117,22 @@ def _find_client(exchange: Exchange, told: list[tuple[bytes, bytes]], runtime: R
         exchange.scheme = scheme
     if proxies.host and host is not None:
         exchange.host_field = host
-    _keep_trace(exchange, said)
+    _keep_trace(exchange, said, runtime)
 
 
 def _last(values: list[str] | tuple[()]) -> str:
     return values[-1].rpartition(",")[2].strip() if values else ""
 
 
-def _keep_trace(exchange: Exchange, said: dict[bytes, list[str]]) -> None:
+def _keep_trace(exchange: Exchange, said: dict[bytes, list[str]], runtime: Runtime) -> None:
     request_id = said.get(b"x-request-id", [""])
     if len(request_id) == 1 and REQUEST_ID.fullmatch(request_id[0]):
         exchange.request_id = request_id[0]
     traceparent = said.get(b"traceparent", [""])
     if len(traceparent) == 1 and TRACEPARENT.fullmatch(traceparent[0]):
-        exchange.traceparent = traceparent[0]
+        if runtime.traces is not None:
+            runtime.traces.tracer.adopt(exchange, traceparent[0])
+        else:
+            exchange.traceparent = traceparent[0]
         tracestate = ",".join(said.get(b"tracestate", ()))
         exchange.tracestate = tracestate if TRACESTATE.fullmatch(tracestate) else ""

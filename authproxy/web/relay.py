@@ -54,12 +54,11 @@ async def _without_body(request: Request, pool: Pool, head: bytes, runtime: Runt
     while True:
         try:
             _begin(request, connection, method)
-            sent = time.monotonic()
             connection.write(head)
             connection.request_sent()
             try:
                 answer = await connection.head()
-                exchange.upstream_seconds = time.monotonic() - sent
+                exchange.upstream_seconds = time.monotonic() - exchange.sent_at
             except StaleConnection:
                 # It was closed while it waited for us: safe to try again, once, on a fresh one.
                 if exchange.method not in IDEMPOTENT:
@@ -74,7 +73,9 @@ async def _without_body(request: Request, pool: Pool, head: bytes, runtime: Runt
 
 def _begin(request: Request, connection: Connection, method: bytes) -> None:
     connection.begin(method)
-    if request.exchange.http_version == "1.1":
+    exchange = request.exchange
+    exchange.sent_to, exchange.sent_at = connection.authority, time.monotonic()
+    if exchange.http_version == "1.1":
         # RFC 9110 section 15.2: 1xx only to those who can have heard of them.
         connection.on_interim = lambda head: interim(request, head)
 
@@ -84,7 +85,6 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
     upload = None
     try:
         _begin(request, connection, request.exchange.method.encode())
-        sent = time.monotonic()
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
         upload.add_done_callback(lambda task: _upload_ended(task, connection))
@@ -93,7 +93,7 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
         else:  # a body that goes on is a stream
             with watched(request, connection.abort):
                 answer = await connection.head()
-        request.exchange.upstream_seconds = time.monotonic() - sent
+        request.exchange.upstream_seconds = time.monotonic() - request.exchange.sent_at
         # An answer before the request's end is passed on at once; the connection cannot be kept then.
         return await deliver(request, connection, answer, runtime, keep=upload.done())
     except (Refusal, StaleConnection) as failure:

@@ -13,7 +13,7 @@ from authproxy import __version__
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.model.errors import Problem
 from authproxy.runtime import Runtime
-from authproxy.telemetry.metrics import BUCKETS, Series
+from authproxy.telemetry.metrics import BUCKETS, Totals
 from authproxy.telemetry.rates import Minute, Rate
 from authproxy.telemetry.reload_record import Reload
 
@@ -43,7 +43,7 @@ class Facts:
     place: Place
     unready: str | None
     listeners: Sequence[tuple[str, bool]]  # its address, and whether TLS is spoken there
-    totals: Mapping[Series, float]
+    totals: Totals
     minute: Minute
     reload: Reload | None
     runtime: Runtime
@@ -223,13 +223,12 @@ def _latency(buckets: Mapping[str, float]) -> Latency:
     return Latency(quantile(buckets, 0.5), quantile(buckets, 0.95))
 
 
-def _counts(totals: Mapping[Series, float], name: str, group: str, kind: str) -> Counts:
+def _counts(totals: Totals, name: str, group: str, kind: str) -> Counts:
     """The values of one metric: by the label `group`, then by the label `kind`."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    for (series, labels), value in totals.items():
-        if series == name:
-            words = dict(labels)
-            found[words[group]][words[kind]] = value
+    for labels, value in totals.get(name, {}).items():
+        words = dict(labels)
+        found[words[group]][words[kind]] = value
     return found
 
 
@@ -243,7 +242,7 @@ class _Counted:
     seconds: Counts = field(default_factory=dict)
 
     @classmethod
-    def by(cls, totals: Mapping[Series, float], label: str) -> "_Counted":
+    def by(cls, totals: Totals, label: str) -> "_Counted":
         return cls(
             _counts(totals, "authproxy_requests_total", label, "status"),
             _counts(totals, "authproxy_refusals_total", label, "code"),
@@ -298,7 +297,7 @@ def _routes(facts: Facts, counted: _Counted) -> Iterator[RouteStatus]:
         yield RouteStatus(name or None, name in configured, traffic)
 
 
-def _upstreams(totals: Mapping[Series, float], runtime: Runtime) -> Iterator[UpstreamStatus]:
+def _upstreams(totals: Totals, runtime: Runtime) -> Iterator[UpstreamStatus]:
     seconds = _counts(totals, "authproxy_upstream_seconds_bucket", "upstream", "le")
     for name, settings in runtime.upstreams.items():
         buckets, pool = seconds.get(name, {}), runtime.pools.get(name)
@@ -320,24 +319,17 @@ def _key_set(verifier: JwtVerifier) -> KeySetStatus:
 
 
 def _listeners(facts: Facts) -> list[ListenerStatus]:
-    open_now = _sum(
-        [
-            {dict(labels)["listener"]: value}
-            for (series, labels), value in facts.totals.items()
-            if series == "authproxy_connections"
-        ]
-    )
+    counted = facts.totals.get("authproxy_connections", {})
+    open_now = _sum([{dict(labels)["listener"]: value} for labels, value in counted.items()])
     return [
         ListenerStatus(address, tls, int(open_now.get(address, 0)))
         for address, tls in facts.listeners
     ]
 
 
-def _cache(totals: Mapping[Series, float]) -> CacheStatus:
-    hits, misses = (
-        int(totals.get(("authproxy_identity_cache_total", (("result", result),)), 0))
-        for result in ("hit", "miss")
-    )
+def _cache(totals: Totals) -> CacheStatus:
+    counted = totals.get("authproxy_identity_cache_total", {})
+    hits, misses = (int(counted.get((("result", result),), 0)) for result in ("hit", "miss"))
     asked = hits + misses
     return CacheStatus(hits, misses, round(hits / asked, 4) if asked else None)
 

@@ -3,6 +3,7 @@
 Everything that is not a literal of this file goes through `escape`. Nothing of the request is in it.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -27,6 +28,7 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+QUOTED = re.compile("`([^`]+)`")
 NONE = '<span class="none">—</span>'
 
 
@@ -127,7 +129,7 @@ def _alert(last: ReloadStatus | None) -> str:
         return ""
     items = "".join(
         f"<li><code>{escape(p.file)}:{p.line}:{p.column}</code> <strong>{escape(p.code)}</strong> "
-        f"{escape(p.text)} <em>{escape(p.remedy)}</em></li>"
+        f"{_worded(p.text)} <em>{_worded(p.remedy)}</em></li>"
         for p in last.problems
     )
     more = f"<p>{counted(last.more, 'more problem')} in the log.</p>" if last.more else ""
@@ -135,6 +137,11 @@ def _alert(last: ReloadStatus | None) -> str:
         '<section class="alert" role="alert"><h2>The last reload was refused</h2>'
         f"<p>{moment(last.at)}. What was loaded before is still in force.</p><ul>{items}</ul>{more}</section>\n"
     )
+
+
+def _worded(text: str) -> str:
+    """What a problem says; the keys and values that it has between backticks are set like code."""
+    return QUOTED.sub(r"<samp>\1</samp>", escape(text))
 
 
 def _tile(title: str, figure: str, detail: str, plot: str = "") -> str:

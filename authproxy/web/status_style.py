@@ -41,7 +41,7 @@ tbody th{font-weight:600;overflow-wrap:anywhere}
 .n{text-align:right;white-space:nowrap}.plot{width:1%}
 .aside{font-size:.8125rem;font-weight:400;color:var(--soft)}th .aside{display:block}
 .empty,.none{color:var(--soft)}
-code{font:.8125rem/1.5 ui-monospace,monospace;overflow-wrap:anywhere}
+code,samp{font:.8125rem/1.5 ui-monospace,monospace;overflow-wrap:anywhere}samp{padding:0 .25em;border:1px solid var(--edge);border-radius:4px}
 .chip{display:inline-block;font:.75rem/1.5 ui-monospace,monospace;padding:.05rem .4rem;margin:.0625rem 0;
 border-radius:5px;border:1px solid var(--edge);color:var(--soft)}.chip b{color:var(--text)}
 svg{display:block}

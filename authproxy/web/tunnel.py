@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import time
 from collections import deque
 
 from aiohttp import web
@@ -55,6 +56,7 @@ async def open_tunnel(
     """Ask the backend, and carry bytes both ways until one side ends."""
     try:
         connection.begin(b"GET")
+        request.exchange.sent_to, request.exchange.sent_at = connection.authority, time.monotonic()
         connection.write(head)
         connection.request_sent()
         try:
@@ -88,7 +90,7 @@ async def _carry(
         status_line(101, b"Switching Protocols"),
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ]
-    lines += passed_fields(answer, runtime.session_cookie)
+    lines += passed_fields(answer, runtime.own_cookies)
     lines += [f"{n}: {v}\r\n".encode() for n, v in limit_headers(exchange)]
     lines.append(b"X-Request-Id: %b\r\n\r\n" % exchange.request_id.encode())
     send(request, b"".join(lines))

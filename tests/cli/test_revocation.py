@@ -74,7 +74,7 @@ def test_every_authenticator_that_takes_it_is_meant(config: Path) -> None:
     tokens = settings["authenticators"]["tokens"]
     cookie = {**tokens, "token_from": [{"cookie": "t"}]}
     del cookie["issue_with"]
-    change(config, authenticators={"tokens": tokens, "cookies": cookie})
+    change(config, authenticators={**settings["authenticators"], "cookies": cookie})
     token = issue(config)
     out = succeed("token", "revoke", token, "--config", config)
     assert "for tokens, cookies, until" in out

@@ -58,7 +58,7 @@ def test_each_key_once(tmp_path: Path) -> None:
     succeed("init", tmp_path)
     file = tmp_path / "authproxy.yaml"
     text = file.read_text()
-    start, end = text.index("  tokens:\n"), text.index("upstreams:")
+    start, end = text.index("  tokens:\n"), text.index("  # People log in")
     second = text[start:end].replace("tokens:", "more:").replace("issuer.test", "more.test")
     file.write_text(text[:end].rstrip("\n") + "\n" + second + text[end:])
     loaded = load(file)

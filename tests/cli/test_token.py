@@ -21,7 +21,11 @@ def config(tmp_path: Path) -> Path:
     tokens["claims"] = {"groups": "realm.roles", "scopes": "realm.scope"}
     other = {**tokens, "issuer": "https://other.test"}
     del other["issue_with"]
-    settings["authenticators"] = {"others": other, "tokens": tokens}
+    settings["authenticators"] = {
+        "others": other,
+        "tokens": tokens,
+        "staff": settings["authenticators"]["staff"],
+    }
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     return file
 

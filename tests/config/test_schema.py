@@ -168,7 +168,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"listeners": [LISTENERS[0] | {"proxy_protocol": ["10.0.0.0/8"]}]},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
         {"logging": {"decisions": {"path": "x"}}},
-        {"authenticators": {"staff": {"type": "password", "users": {"file": "u"}}}},
         {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},
         with_jwt(keys={"url": "https://i.test/jwks", "file": "k"}),
         with_jwt(keys={"discovery": True, "file": "k"}),

@@ -19,7 +19,7 @@ RULES = HeaderRules()
 
 
 def outbound(made: Route = PLAIN, **parts: Any) -> Outbound:
-    return Outbound(made, **{"host": None, "session_cookie": "__Host-authproxy", **parts})
+    return Outbound(made, **{"host": None, "own_cookies": ["__Host-authproxy"], **parts})
 
 
 def sent(exchange: Exchange, made: Outbound) -> list[tuple[bytes, bytes]]:

@@ -1,6 +1,8 @@
 """What a reload reads, refuses and takes over; and which changes of files are news."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,20 @@ def test_the_swap_of_a_symlink_is_news(loaded: Loaded) -> None:
     assert news(watch) == QUIET
     (policies / "new").symlink_to("..2")
     (policies / "new").rename(policies / "..data")
+    assert news(watch) == NEWS
+
+
+def test_a_look_that_fails_is_no_news(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor for a directory nothing is known of it: no error, no reload, and the change shows later."""
+    watch = Watch(loaded)
+
+    def out_of_descriptors(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", out_of_descriptors)
+        assert news(watch) == QUIET
+    in_place(loaded.folder)
     assert news(watch) == NEWS
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authproxy.model.exchange import Exchange
+from authproxy.model.fields import Fields
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
 from authproxy.policy.table import Route
@@ -89,8 +90,9 @@ def test_surrogates_lose_no_line() -> None:
 
 def test_the_combined_format() -> None:
     """Apache's combined: the decoded path without its query, the referer without its own, quotes escaped."""
-    headers = {"referer": "https://x.test/?token=s3cret", "user-agent": 'a"b\\'}
-    found = exchange(headers_seen=headers, bytes_out=7, identity=Identity("tokens", "al ice"))
+    fields = Fields()
+    fields.lines = [(b"Referer", b"https://x.test/?token=s3cret"), (b"User-Agent", b'a"b\\')]
+    found = exchange(fields=fields, bytes_out=7, identity=Identity("tokens", "al ice"))
     assert combined_line(found, 0.0).decode() == (
         '127.0.0.1 - al_ice [15/Jan/2027:08:00:00 +0000] "GET /a b HTTP/1.1" 200 7 "https://x.test/" "a\\"b\\\\"\n'
     )

@@ -2,48 +2,14 @@
 
 import os
 import time
-from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from authproxy.telemetry import metrics as module
-from authproxy.telemetry.metrics import BUCKETS, Metrics, Pages, exposition
+from authproxy.telemetry.metrics import Metrics, Pages
+from tests.telemetry.counted import Ended, Route, outcome, scraped
 
 REQUESTS = "authproxy_requests_total"
-
-
-@dataclass
-class Route:
-    """A route, as far as it is counted."""
-
-    name: str
-    upstream: str = "app"
-
-
-@dataclass
-class Ended:
-    """A request that has ended."""
-
-    status: int = 200
-    code: str = ""
-    shadow: str = ""
-    upstream_seconds: float = 0.0
-    route: Route | None = None
-
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scraped(pages: Pages) -> Samples:
-    """What Prometheus makes of it."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(exposition(pages.total()))
-        for sample in family.samples
-    }
 
 
 def test_a_scrape_is_the_sum_of_all_workers() -> None:
@@ -64,35 +30,6 @@ def test_a_scrape_is_the_sum_of_all_workers() -> None:
     assert found["authproxy_upstream_seconds_count", (("upstream", "app"),)] == 6
     assert found["authproxy_upstream_seconds_sum", (("upstream", "app"),)] == pytest.approx(0.12)
     assert pages.connections() == 9
-
-
-def test_histograms_are_what_prometheus_reads() -> None:
-    """Buckets are cumulated, end with +Inf, and that is the count; a value on a bound is in its bucket."""
-    pages = Pages(1)
-    worker = Metrics(pages, 0)
-    for seconds in (*BUCKETS, 100.0):
-        worker.count(Ended(route=Route("a")), seconds)
-    found = scraped(pages)
-    label = ("route", "a")
-    rising = [
-        found["authproxy_request_seconds_bucket", tuple(sorted((label, ("le", str(bound)))))]
-        for bound in (*BUCKETS, "+Inf")
-    ]
-    assert rising == list(range(1, len(BUCKETS) + 2))
-    assert found["authproxy_request_seconds_count", (label,)] == rising[-1]
-    assert found["authproxy_request_seconds_sum", (label,)] == pytest.approx(sum(BUCKETS) + 100)
-
-
-@given(st.lists(st.text(max_size=8), max_size=5, unique=True))
-def test_any_name_can_be_a_label(names: list[str]) -> None:
-    """Quotes, backslashes, line breaks, braces: what was counted is read back."""
-    pages = Pages(1)
-    worker = Metrics(pages, 0)
-    for name in names:
-        worker.count(Ended(route=Route(name)), 0.1)
-    found = scraped(pages)
-    for name in names:
-        assert found[REQUESTS, (("route", name), ("status", "200"))] == 1
 
 
 def test_who_takes_a_place_over_goes_on_counting() -> None:
@@ -145,7 +82,7 @@ def test_what_finds_no_cell_is_lost_and_spoils_nothing(monkeypatch: pytest.Monke
     found = scraped(pages)
     assert found[REQUESTS, (("route", "route-0"), ("status", "200"))] == 1
     assert found["authproxy_request_seconds_count", (("route", "route-0"),)] == 51
-    assert len(pages.total()) <= 40
+    assert sum(map(len, outcome(pages.totals()).values())) <= 40
 
 
 def test_thousands_of_routes_find_room() -> None:
@@ -155,10 +92,9 @@ def test_thousands_of_routes_find_room() -> None:
     for number in range(10_000):
         for status in (200, 401):
             worker.count(Ended(status, route=Route(f"a-route-with-a-long-name-{number}")), 0.1)
-    total = pages.total()
-    assert sum(value for (name, _), value in total.items() if name == REQUESTS) == 20_000
-    buckets = (v for (n, _), v in total.items() if n == "authproxy_request_seconds_bucket")
-    assert sum(buckets) == 20_000
+    total = outcome(pages.totals())
+    assert sum(total[REQUESTS].values()) == 20_000
+    assert sum(total["authproxy_request_seconds_bucket"].values()) == 20_000
 
 
 def test_others_learn_how_many_connections_there_are() -> None:
@@ -168,6 +104,29 @@ def test_others_learn_how_many_connections_there_are() -> None:
     assert one.connections_elsewhere(3) == 0
     assert other.connections_elsewhere(2) == 3
     assert one.connections_elsewhere(4) == 2
+
+
+def test_what_engines_count_is_brought_over_once() -> None:
+    """Only what is news is added; an engine that a reload replaced has been counted, and the next begins from 0."""
+    pages, name = Pages(1), "authproxy_log_lines_lost_total"
+    worker, first, second = Metrics(pages, 0), object(), object()
+    for engine, lost, total in ((first, 0, 0), (first, 3, 3), (first, 3, 3), (second, 2, 5), (second, 4, 7)):  # fmt: skip
+        worker.bring(name, engine, lost)
+        assert scraped(pages)[name, ()] == total
+
+
+def test_a_total_may_be_taken_while_series_are_added() -> None:
+    """Between two steps of a scrape workers go on counting, under new names too; what was there is told."""
+    pages = Pages(1)
+    worker = Metrics(pages, 0)
+    for number in range(200):
+        worker.count(Ended(route=Route(f"route-{number}")), 0.1)
+    work = pages.totals()
+    for number in range(5):
+        next(work)
+        worker.count(Ended(route=Route(f"later-{number}")), 0.1)
+    total = outcome(work)
+    assert sum(total[REQUESTS].values()) == 200
 
 
 def test_counting_costs_next_to_nothing() -> None:

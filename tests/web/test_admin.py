@@ -1,18 +1,36 @@
 """The admin listener: alive, ready or why not, counters and status, and nothing else."""
 
+import asyncio
+from collections.abc import Generator
+from typing import TypeVar
+
 import pytest
 from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpClient
 
-from authproxy.web.admin import admin_app
+from authproxy.web.admin import admin_app, unhurried
 from authproxy.web.status_page import POLICY
 from tests.playbook import playbook
+
+T = TypeVar("T")
+
+
+def in_steps(found: T) -> Generator[None, None, T]:
+    """What comes out of work with pauses."""
+    yield
+    yield
+    return found
+
+
+def silence() -> Generator[None, None, str]:
+    """No metrics."""
+    return in_steps("")
 
 
 async def test_health_and_readiness(aiohttp_client: AiohttpClient) -> None:
     """/healthz is 200 while the process lives; /readyz says with 503 why no requests should come."""
     why: list[str] = []
-    client = await aiohttp_client(admin_app(lambda: why[0] if why else None, str))
+    client = await aiohttp_client(admin_app(lambda: why[0] if why else None, silence))
     for path, status, text in (("/healthz", 200, "ok\n"), ("/readyz", 200, "ready\n")):
         answer = await client.get(path)
         assert (answer.status, await answer.text()) == (status, text)
@@ -24,22 +42,42 @@ async def test_health_and_readiness(aiohttp_client: AiohttpClient) -> None:
 
 async def test_metrics_are_what_is_counted(aiohttp_client: AiohttpClient) -> None:
     """/metrics is the exposition as it is at that moment, in Prometheus' own text format."""
-    client = await aiohttp_client(admin_app(lambda: None, lambda: "up 1\n"))
+    client = await aiohttp_client(admin_app(lambda: None, lambda: in_steps("up 1\n")))
     answer = await client.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert await answer.text() == "up 1\n"
 
 
+async def test_a_long_scrape_keeps_nobody_waiting() -> None:
+    """At each pause of the work whatever else is ready to run goes first, so requests are served during a scrape."""
+    order: list[str] = []
+
+    def work() -> Generator[None, None, str]:
+        for step in range(3):
+            order.append(f"step {step}")
+            yield
+        return "done"
+
+    async def others() -> None:
+        for turn in range(3):
+            order.append(f"request {turn}")
+            await asyncio.sleep(0)
+
+    _, found = await asyncio.gather(others(), unhurried(work()))
+    assert found == "done"
+    assert order == ["request 0", "step 0", "request 1", "step 1", "request 2", "step 2"]
+
+
 async def test_no_answer_tells_versions(aiohttp_client: AiohttpClient) -> None:
     """What runs here, and in which version, is nobody's business; a 404 is aiohttp's own answer."""
-    client = await aiohttp_client(admin_app(lambda: None, str))
+    client = await aiohttp_client(admin_app(lambda: None, silence))
     for path in ("/healthz", "/nothing"):
         assert (await client.get(path)).headers["Server"] == "authproxy"
 
 
 async def test_nothing_else_is_there(aiohttp_client: AiohttpClient) -> None:
     """No other path and no other method answers."""
-    client = await aiohttp_client(admin_app(lambda: None, str))
+    client = await aiohttp_client(admin_app(lambda: None, silence))
     assert (await client.get("/")).status == 404
     assert (await client.get("/config")).status == 404
     assert (await client.post("/healthz")).status == 405
@@ -55,8 +93,8 @@ async def test_the_proxied_listener_has_none_of_it() -> None:
 async def status_app() -> web.Application:
     """An admin listener that tells the status of a proxy."""
     async with playbook() as p:
-        facts = p.worker._facts()
-    return admin_app(lambda: None, lambda: "up 1\n", lambda: facts)
+        facts = p.facts()
+    return admin_app(lambda: None, lambda: in_steps("up 1\n"), lambda: in_steps(facts))
 
 
 async def test_status_for_programs_and_for_people(aiohttp_client: AiohttpClient) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from authproxy.authn.issue import generate_key
 from authproxy.authn.revocation import revoke_subject
-from tests.playbook import GUARDED, OPEN, playbook, token
+from authproxy.telemetry.metrics import Totals
+from tests.playbook import GUARDED, OPEN, Proxy, playbook, token
+from tests.telemetry.counted import outcome
 from tests.wire import until
 
 
@@ -113,10 +115,14 @@ async def test_the_revoked_are_refused_and_told_so() -> None:
             "subject",
             "refuse",
         )
-        totals = p.worker._pages.total()
         refused = (("code", "token_revoked"), ("route", "guarded"))
-        assert totals["authproxy_refusals_total", refused] == 3
-        await until(lambda: p.worker._pages.total().get(("authproxy_revocations", ())) == 1)
+        assert counted(p)["authproxy_refusals_total"][refused] == 3
+        await until(lambda: counted(p)["authproxy_revocations"][()] == 1)
+
+
+def counted(p: Proxy) -> Totals:
+    """The metrics as they are."""
+    return outcome(p.worker._pages.totals())
 
 
 async def test_who_cannot_know_lets_nobody_in() -> None:

@@ -11,7 +11,7 @@ from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.keys import secret_key_set
 from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Problem
-from authproxy.telemetry.metrics import BUCKETS, Series
+from authproxy.telemetry.metrics import BUCKETS, Labels, Totals
 from authproxy.telemetry.rates import Minute
 from authproxy.telemetry.reload_record import Reload
 from authproxy.web.status import Facts, Latency, RouteStatus, Status, assemble, quantile, utc
@@ -21,7 +21,7 @@ from tests.wire import until
 
 def facts_of(proxy: Proxy, **changes: Any) -> Facts:
     """What the running worker has, with these parts replaced."""
-    return replace(proxy.worker._facts(), **changes)
+    return replace(proxy.facts(), **changes)
 
 
 def route_of(status: Status, name: str | None) -> RouteStatus:
@@ -38,8 +38,8 @@ async def test_what_happened_is_told() -> None:
             await p.request("GET", "/guarded/a", token=credential, link=link)
         await p.request("GET", "/guarded/a", link=link)
         await p.request("GET", "/open", link=link)
-        await until(lambda: assemble(p.worker._facts()).identity_cache.misses == 1)
-        status = assemble(p.worker._facts())
+        await until(lambda: assemble(p.facts()).identity_cache.misses == 1)
+        status = assemble(p.facts())
         assert (status.readiness.ready, status.workers.count) == (True, 1)
         guarded = route_of(status, "guarded").traffic
         assert (guarded.requests, guarded.statuses) == (4, {"2xx": 3, "4xx": 1})
@@ -62,7 +62,7 @@ async def test_nobody_is_named() -> None:
     async with playbook() as p:
         credential = token("somebody-in-particular", groups=("a-group-of-theirs",))
         await p.request("GET", "/guarded/a-path-of-theirs?q=a-query-of-theirs", token=credential)
-        said = orjson.dumps(assemble(p.worker._facts())).decode()
+        said = orjson.dumps(assemble(p.facts())).decode()
         told = json.loads(said)
         assert told["traffic"]["requests"] == 1
         for word in ("somebody", "of-theirs", *credential.split("."), "issuer.test", '"api"'):
@@ -90,10 +90,10 @@ async def test_a_secret_has_no_version() -> None:
 async def test_routes_of_before_and_requests_without_one() -> None:
     """Routes stand in the order of the policies; then what was counted for one that is gone; then what found none."""
     async with playbook(OPEN, GUARDED) as p:
-        totals: dict[Series, float] = {
-            ("authproxy_requests_total", (("route", route), ("status", "404"))): 2.0
-            for route in ("", "gone", "open")
+        requests: dict[Labels, float] = {
+            (("route", route), ("status", "404")): 2.0 for route in ("", "gone", "open")
         }
+        totals: Totals = {"authproxy_requests_total": requests}
         status = assemble(facts_of(p, totals=totals))
         assert [(r.name, r.configured, r.traffic.requests) for r in status.routes] == [
             ("open", True, 2), ("guarded", True, 0), ("gone", False, 2), (None, False, 2),

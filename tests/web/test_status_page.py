@@ -114,6 +114,17 @@ def test_whatever_words_are_they_stay_words() -> None:
     assert EVIL in evil.words
 
 
+def test_keys_and_values_of_a_problem_look_like_what_they_are() -> None:
+    """What stands between backticks is set like code, and what is in it stays words all the same."""
+    problem = Problem(
+        "a.yaml", 3, 7, "unknown-key", "there is no key `<b>` here", "write `a` or ` alone"
+    )
+    found = Markup(page(replace(status(), reload=ReloadStatus(False, WHEN, (problem,), 0))))
+    assert [tag for tag, _ in found.tags].count("samp") == 2
+    words = " ".join(found.words.split())
+    assert "there is no key <b> here write a or ` alone" in words
+
+
 def test_it_loads_and_runs_nothing() -> None:
     """No script, no handler, no inline style, no address of elsewhere: all links are queries of the page itself."""
     for tag, attrs in Markup(page(status())).tags:

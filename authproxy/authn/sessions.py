@@ -1,0 +1,197 @@
+"""Sessions of people, kept by us: a browser holds a random id and nothing else, we keep the id's hash and who it is for.
+
+A session is over when it was idle for too long, when it is too old, or when somebody ends it; what is over never comes back,
+as a slow request can only touch what is there. Nothing here knows of cookies or pages.
+"""
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from authproxy.model.errors import Refusal
+from authproxy.state.records import Records
+
+KIND, INDEX = "session", "session-index"
+ID_BYTES = 32  # 256 bits: nobody guesses one
+# How long after its end a session is still known as one that is over, rather than as none at all, in seconds.
+REMEMBERED = 86_400.0
+EACH_MOST = 100  # sessions of one user; the oldest end when there are more
+TOUCHES = 10  # a session in use is written this many times in an idle timeout
+PARSED_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session. `key` is the hash of its id; times are seconds since the epoch; `data` is its authenticator's own."""
+
+    key: bytes
+    authenticator: str
+    subject: str
+    created: float
+    seen: float
+    data: Mapping[str, Any]
+
+
+def key_of(session_id: str) -> bytes:
+    """What a session is kept under: who reads our disk cannot be anybody."""
+    return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).digest()
+
+
+class Sessions:
+    """The sessions in `records`; `idle` and `absolute` are their timeouts in seconds."""
+
+    def __init__(self, records: Records, idle: float, absolute: float) -> None:
+        self._records = records
+        self.idle = idle
+        self.absolute = absolute
+        self._parsed: dict[bytes, tuple[bytes, Session]] = {}
+        self._touching: set[bytes] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def create(
+        self, authenticator: str, subject: str, data: Mapping[str, Any], now: float
+    ) -> tuple[str, Session]:
+        """A new session and its id, which is told this once.
+
+        Raises:
+            StateUnavailable: there is none.
+        """
+        session_id = secrets.token_urlsafe(ID_BYTES)
+        session = Session(key_of(session_id), authenticator, subject, now, now, data)
+        await self._records.put(KIND, session.key, _dump(session), self._gone(session))
+        for old in await self._index(session, now):
+            await self._records.remove(KIND, old)
+        return session_id, session
+
+    async def find(self, session_id: str, now: float) -> Session | None:
+        """The session of this id, which is noted as in use; None where there is none.
+
+        Raises:
+            Refusal: `session_expired`.
+            StateUnavailable: nobody can tell.
+        """
+        key = key_of(session_id)
+        value = await self._records.get(KIND, key, now)
+        if value is None:
+            return None
+        session = self._parse(key, value)
+        self.check(session, now)
+        if now - session.seen > self.idle / TOUCHES:
+            self._touch(session, now)
+        return session
+
+    def check(self, session: Session, now: float) -> None:
+        """Refuse a session that is over.
+
+        Raises:
+            Refusal: `session_expired`.
+        """
+        if now - session.created >= self.absolute:
+            raise Refusal("session_expired", "absolute")
+        if now - session.seen >= self.idle:
+            raise Refusal("session_expired", "idle")
+
+    async def end(self, session: Session) -> bool:
+        """End a session; False where that was done already.
+
+        Raises:
+            StateUnavailable: it may go on.
+        """
+        self._parsed.pop(session.key, None)
+        return await self._records.remove(KIND, session.key)
+
+    async def of(self, authenticator: str, subject: str, now: float) -> list[Session]:
+        """The living sessions of somebody, the newest first."""
+        listed = await self._records.get(INDEX, _index_key(authenticator, subject), now)
+        keys = [bytes.fromhex(one) for one in json.loads(listed or b"[]")]
+        found = [(key, await self._records.get(KIND, key, now)) for key in keys]
+        sessions = [_load(key, value) for key, value in found if value is not None]
+        return [session for session in reversed(sessions) if self._lives(session, now)]
+
+    async def every(self, now: float) -> list[Session]:
+        """All living sessions, in the order in which they were last written: for the operator's commands."""
+        records = await self._records.since(KIND, 0, now)
+        sessions = [_load(record.key, record.value) for record in records]
+        return [session for session in sessions if self._lives(session, now)]
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _lives(self, session: Session, now: float) -> bool:
+        try:
+            self.check(session, now)
+        except Refusal:
+            return False
+        return True
+
+    def _gone(self, session: Session) -> float:
+        return session.created + self.absolute + REMEMBERED
+
+    def _parse(self, key: bytes, value: bytes) -> Session:
+        kept = self._parsed.get(key)
+        if kept is not None and kept[0] == value:
+            return kept[1]
+        session = _load(key, value)
+        if len(self._parsed) >= PARSED_MOST:
+            self._parsed.clear()
+        self._parsed[key] = (value, session)
+        return session
+
+    def _touch(self, session: Session, now: float) -> None:
+        """Note the use, beside the request: it need not wait for the disk."""
+        if session.key in self._touching:
+            return
+        self._touching.add(session.key)
+        task = asyncio.get_running_loop().create_task(self._note_use(session, now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _note_use(self, session: Session, now: float) -> None:
+        def later(value: bytes | None) -> tuple[bytes | None, float, None]:
+            # One that was ended meanwhile stays so.
+            if value is None:
+                return None, 0.0, None
+            known = _load(session.key, value)
+            return _dump(known, seen=max(known.seen, now)), self._gone(known), None
+
+        try:
+            await self._records.update(KIND, session.key, now, later)
+        finally:
+            self._touching.discard(session.key)
+
+    async def _index(self, session: Session, now: float) -> list[bytes]:
+        """Note whose it is; the keys of those that are too many."""
+
+        def add(value: bytes | None) -> tuple[bytes, float, list[bytes]]:
+            keys = [*json.loads(value or b"[]"), session.key.hex()]
+            kept, old = keys[-EACH_MOST:], keys[:-EACH_MOST]
+            return json.dumps(kept).encode(), self._gone(session), list(map(bytes.fromhex, old))
+
+        key = _index_key(session.authenticator, session.subject)
+        return await self._records.update(INDEX, key, now, add)
+
+
+def _index_key(authenticator: str, subject: str) -> bytes:
+    parts = (part.encode("utf-8", "surrogatepass") for part in (authenticator, subject))
+    return hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts)).digest()
+
+
+def _dump(session: Session, seen: float | None = None) -> bytes:
+    members = {
+        "authenticator": session.authenticator,
+        "subject": session.subject,
+        "created": session.created,
+        "seen": session.seen if seen is None else seen,
+        "data": session.data,
+    }
+    return json.dumps(members, separators=(",", ":")).encode()
+
+
+def _load(key: bytes, value: bytes) -> Session:
+    return Session(key, **json.loads(value))

@@ -1,0 +1,22 @@
+"""What engines count by themselves, brought into the metrics that all workers share; the only place that knows of each.
+
+An engine's count starts from 0 and only grows. One that a reload replaces is brought a last time before that.
+"""
+
+from authproxy.runtime import Runtime
+from authproxy.telemetry.metrics import Metrics
+
+
+def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
+    """Add what is news since the last time."""
+    bring, cache, limiter = metrics.bring, runtime.cache, runtime.limiter
+    for result, count in (("hit", cache.hits), ("miss", cache.misses)):
+        bring("authproxy_identity_cache_total", cache, count, result=result)
+    for result, count in limiter.unavailable.items():
+        bring("authproxy_limits_unavailable_total", limiter, count, result=result)
+    bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
+    bring("authproxy_log_lines_lost_total", runtime.access_log, runtime.access_log.lost)
+    if runtime.traces is not None:
+        exporter = runtime.traces.exporter
+        bring("authproxy_spans_total", exporter, exporter.sent, result="sent")
+        bring("authproxy_spans_total", exporter, exporter.lost, result="lost")

@@ -1,0 +1,99 @@
+"""A session of a user of the file: who it is, from the file as it is now."""
+
+import pytest
+
+from authproxy.authn.authenticator import Credential
+from authproxy.authn.password import PasswordAuthenticator, password_mark
+from authproxy.authn.passwords import PasswordChecks, hash_password
+from authproxy.authn.sessions import Sessions
+from authproxy.authn.slots import Presentation
+from authproxy.config.users import User, Users
+from authproxy.model.errors import Refusal
+from authproxy.model.headers import IdentityProfile
+from authproxy.model.identity import Identity
+from authproxy.state.memory_records import MemoryRecords
+
+NOW = 1_800_000_000.0
+HASH = hash_password("correct horse")
+ANN = User(password=HASH, groups=["eng"], email="ann@x.test", name="Ann")
+
+
+def staff(sessions: Sessions, **users: User) -> PasswordAuthenticator:
+    render = IdentityProfile("forwarded").render
+    checks = PasswordChecks()
+    return PasswordAuthenticator(
+        "staff", "__Host-authproxy", sessions, render, Users(users), checks
+    )
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions(MemoryRecords(), 1800.0, 43_200.0)
+
+
+async def begin(sessions: Sessions, user: User = ANN, authenticator: str = "staff") -> str:
+    data = {"password": password_mark(user)}
+    return (await sessions.create(authenticator, "ann", data, NOW))[0]
+
+
+async def judged(one: PasswordAuthenticator, session_id: str) -> Identity | None:
+    return await one.judge(Credential(session_id), Presentation({}), NOW + 1)  # type: ignore[arg-type]  # it looks at none
+
+
+async def test_the_identity_of_a_session(sessions: Sessions) -> None:
+    """What the file says, until the session is too old; the same object as long as nothing changes."""
+    one, session_id = staff(sessions, ann=ANN), await begin(sessions)
+    identity = await judged(one, session_id)
+    assert identity is not None
+    assert (identity.authenticator, identity.subject, identity.groups) == ("staff", "ann", ("eng",))
+    assert (identity.email, identity.name, identity.username) == ("ann@x.test", "Ann", "ann")
+    assert (identity.issued_at, identity.expires_at) == (NOW, NOW + 43_200)
+    assert b"X-Forwarded-User: ann\r\n" in (identity.header_block or b"")
+    assert await judged(one, session_id) is identity
+    assert session_id not in repr(identity)
+
+
+async def test_another_authenticators_session_is_not_its_own(sessions: Sessions) -> None:
+    """A session counts only for who made it; an id that nobody knows is nobody's."""
+    one = staff(sessions, ann=ANN)
+    assert await judged(one, await begin(sessions, authenticator="other")) is None
+    assert await judged(one, "unknown") is None
+
+
+@pytest.mark.parametrize(
+    ("users", "reason"),
+    [
+        ({}, "user"), ({"ann": ANN.model_copy(update={"disabled": True})}, "user"),
+        ({"ann": User.model_validate({"password": HASH, "changed": "2026-11-27T00:00:00Z"})}, "password-changed"),
+    ],
+)  # fmt: skip
+async def test_whoever_left_the_file_is_out(
+    sessions: Sessions, users: dict[str, User], reason: str
+) -> None:
+    """Removed, disabled, or with another password since."""
+    session_id = await begin(sessions)
+    with pytest.raises(Refusal) as refused:
+        await judged(staff(sessions, **users), session_id)
+    assert (refused.value.code, refused.value.reason) == ("session_expired", reason)
+
+
+async def test_a_mere_rehash_ends_no_session(sessions: Sessions) -> None:
+    """The same password with other parameters is the same password."""
+    session_id = await begin(sessions)
+    again = ANN.model_copy(update={"password": hash_password("correct horse")})
+    assert await judged(staff(sessions, ann=again), session_id) is not None
+
+
+async def test_who_logs_in(sessions: Sessions) -> None:
+    """Name and password, in any spelling of the name; nobody who is disabled."""
+    gone = ANN.model_copy(update={"disabled": True})
+    one = staff(sessions, ann=ANN, gone=gone)
+    assert await one.log_in("ANN", "correct horse") == ("ann", ANN)
+    for name, password in (("ann", "wrong"), ("eve", "correct horse"), ("gone", "correct horse")):
+        assert await one.log_in(name, password) is None
+
+
+async def test_sessions_are_never_remembered_elsewhere(sessions: Sessions) -> None:
+    """The caches of identities are not for them: one that was ended is over with the next request."""
+    one = staff(sessions, ann=ANN)
+    assert (one.remembered, one.guessable, one.proves) == (False, False, False)

@@ -1,0 +1,131 @@
+"""Sessions: who finds one, when it is over, and that what is over never comes back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from authproxy.authn.sessions import EACH_MOST, KIND, REMEMBERED, Session, Sessions, key_of
+from authproxy.model.errors import Refusal
+from authproxy.state.memory_records import MemoryRecords
+
+NOW = 1_800_000_000.0
+IDLE, ABSOLUTE = 1800.0, 43_200.0
+
+
+@pytest.fixture
+def records() -> MemoryRecords:
+    return MemoryRecords()
+
+
+@pytest.fixture
+def sessions(records: MemoryRecords) -> Sessions:
+    return Sessions(records, IDLE, ABSOLUTE)
+
+
+async def begin(
+    sessions: Sessions, subject: str = "ann", now: float = NOW, **data: Any
+) -> tuple[str, Session]:
+    return await sessions.create("staff", subject, data, now)
+
+
+async def over(sessions: Sessions, session_id: str, now: float) -> str:
+    with pytest.raises(Refusal) as refused:
+        await sessions.find(session_id, now)
+    assert refused.value.code == "session_expired"
+    return refused.value.reason
+
+
+async def test_a_session_is_found_by_its_id_and_by_nothing_else(
+    sessions: Sessions, records: MemoryRecords
+) -> None:
+    """Ids have 256 bits and are kept as a hash; what is kept is no id."""
+    session_id, session = await begin(sessions, a=1)
+    assert await sessions.find(session_id, NOW) == session
+    assert (session.authenticator, session.subject, session.data) == ("staff", "ann", {"a": 1})
+    assert len(session_id) == 43
+    assert session_id != (await begin(sessions))[0]
+    for other in ("", session_id[:-1], session_id.swapcase(), session.key.hex(), "\ud800"):
+        assert await sessions.find(other, NOW) is None
+    kept = [(r.key, r.value) for r in await records.since(KIND, 0, NOW)]
+    assert session_id.encode() not in b"".join(key + value for key, value in kept)
+
+
+async def test_it_is_over_when_it_was_idle_for_too_long(sessions: Sessions) -> None:
+    """Use keeps it alive; the note of the use is written beside the request."""
+    session_id, _ = await begin(sessions)
+    assert await sessions.find(session_id, NOW + IDLE - 1) is not None
+    await sessions.close()
+    assert await sessions.find(session_id, NOW + 2 * IDLE - 2) is not None
+    await sessions.close()
+    assert await over(sessions, session_id, NOW + 3 * IDLE) == "idle"
+
+
+async def test_it_is_over_when_it_is_too_old(sessions: Sessions) -> None:
+    """However much it is used; and it is known as over for a day."""
+    session_id, _ = await begin(sessions)
+    now = NOW
+    while now < NOW + ABSOLUTE - IDLE:
+        now += IDLE / 2
+        assert await sessions.find(session_id, now) is not None
+        await sessions.close()
+    assert await over(sessions, session_id, NOW + ABSOLUTE) == "absolute"
+    assert await sessions.find(session_id, NOW + ABSOLUTE + REMEMBERED + 1) is None
+
+
+async def test_one_that_was_ended_stays_so(sessions: Sessions) -> None:
+    """Also where a request that began before is still noting its use (no resurrection)."""
+    session_id, session = await begin(sessions)
+    await sessions.find(session_id, NOW + IDLE / 2)  # its use is being noted
+    assert await sessions.end(session)
+    await sessions.close()
+    assert await sessions.find(session_id, NOW + IDLE / 2) is None
+    assert not await sessions.end(session)
+
+
+async def test_an_end_in_one_worker_is_seen_by_another(records: MemoryRecords) -> None:
+    """What was parsed before is not believed without looking."""
+    one, other = Sessions(records, IDLE, ABSOLUTE), Sessions(records, IDLE, ABSOLUTE)
+    session_id, session = await begin(one)
+    assert await other.find(session_id, NOW) == session
+    await one.end(session)
+    assert await other.find(session_id, NOW) is None
+
+
+async def test_the_sessions_of_somebody(sessions: Sessions) -> None:
+    """Theirs and nobody else's, the newest first, without those that are over."""
+    first = (await begin(sessions))[1]
+    second = (await begin(sessions, now=NOW + 10))[1]
+    await begin(sessions, "bob")
+    await sessions.create("other", "ann", {}, NOW)
+    assert await sessions.of("staff", "ann", NOW + 20) == [second, first]
+    assert await sessions.of("staff", "ann", NOW + IDLE + 5) == [second]
+    assert len(await sessions.every(NOW + 20)) == 4
+    await sessions.end(second)
+    assert await sessions.of("staff", "ann", NOW + 20) == [first]
+
+
+async def test_nobody_has_sessions_without_bound(sessions: Sessions) -> None:
+    """The oldest end when there are more than a hundred."""
+    ids = [(await begin(sessions, now=NOW + n))[0] for n in range(EACH_MOST + 3)]
+    assert [n for n, one in enumerate(ids) if await sessions.find(one, NOW + 200) is None] == [
+        0,
+        1,
+        2,
+    ]
+
+
+async def test_use_is_noted_now_and_then_only(sessions: Sessions, records: MemoryRecords) -> None:
+    """Ten times in an idle timeout at most, whatever the number of requests."""
+    session_id, _ = await begin(sessions)
+    before = await records.latest(KIND)
+    for second in range(int(IDLE)):
+        await sessions.find(session_id, NOW + second)
+        await asyncio.sleep(0)
+    await sessions.close()
+    assert 5 <= await records.latest(KIND) - before <= 10
+
+
+def test_keys_are_hashes() -> None:
+    """32 bytes, also of what is no text."""
+    assert len(key_of("\ud800")) == 32

@@ -1,0 +1,108 @@
+"""The users file: what it may hold, where its mistakes are, and that it is never half written."""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authproxy.config.users import change_users, read_users, read_users_file, spelling
+from authproxy.model.errors import ConfigError
+
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo"
+GOOD = f"users:\n  ann: {{password: '{HASH}', groups: [eng], email: a@x.test, changed: 2026-11-27T10:00:00Z}}\n"
+
+
+def codes(text: str) -> list[tuple[str, int]]:
+    with pytest.raises(ConfigError) as wrong:
+        read_users(text.encode(), "users.yaml")
+    return [(p.code, p.line) for p in wrong.value.problems]
+
+
+def test_a_user_as_the_file_has_them() -> None:
+    """Groups, address, and the moment of the last change."""
+    name, user = read_users(GOOD.encode(), "u").find("ANN") or ("", None)
+    assert user is not None
+    assert (name, user.groups, user.email, user.disabled) == ("ann", ["eng"], "a@x.test", False)
+    assert read_users(b"users: {}", "u").find("ann") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("users: [ann]", "wrong-type"), ("user: {}", "unknown-key"), ("users:\n  ann: {}", "missing-key"),
+        ("users:\n  ann: {password: secret}", "bad-text"), ("users:\n  ann: {password: }", "empty-value"),
+        (GOOD.replace("[eng]", "['']"), "empty-text"), (GOOD.replace("ann", "' ann'"), "bad-user"),
+        (GOOD.replace("ann", '"a\\u202enn"'), "bad-user"), (GOOD + GOOD.split("\n")[1].replace("ann", "ANN"), "duplicate-user"),
+        (GOOD + GOOD.split("\n")[1].replace("ann", "\uff41nn"), "duplicate-user"), (GOOD + GOOD.split("\n")[1], "duplicate-key"),
+        (GOOD.replace("email", "mail"), "unknown-key"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_place(text: str, code: str) -> None:
+    """Spellings of one name, passwords in clear, keys that nobody knows."""
+    found = codes(text)
+    assert code in [c for c, _ in found]
+    assert "secret" not in str(found)
+
+
+def test_spellings_of_one_name() -> None:
+    """No case, no width, no composition tells two users apart."""
+    for one, other in (("Ann", "aNN"), ("ﬁ", "FI"), ("é", "e\u0301"), ("Straße", "STRASSE")):
+        assert spelling(one) == spelling(other)
+    assert spelling("ann") != spelling("anna")
+
+
+def test_a_change_keeps_the_rest_and_the_mode(tmp_path: Path) -> None:
+    """Others stay as they were; nobody else can read the file."""
+    file = tmp_path / "users.yaml"
+    file.write_text(GOOD)
+
+    def add(users: dict[str, dict[str, Any]]) -> None:
+        users["bob"] = {"password": HASH}
+
+    change_users(file, add)
+    users = read_users_file(file).by_name
+    assert list(users) == ["ann", "bob"]
+    assert users["ann"].groups == ["eng"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["users.yaml"]
+
+
+def test_what_would_be_wrong_is_not_written(tmp_path: Path) -> None:
+    """Nor is anything where the change fails, or where the file was wrong before."""
+    file = tmp_path / "users.yaml"
+    file.write_text(GOOD)
+
+    def spoil(users: dict[str, dict[str, Any]]) -> None:
+        users["bob"] = {"password": "clear"}
+
+    def fail(_users: dict[str, dict[str, Any]]) -> None:
+        raise KeyError("no")
+
+    with pytest.raises(ConfigError):
+        change_users(file, spoil)
+    with pytest.raises(KeyError):
+        change_users(file, fail)
+    assert file.read_text() == GOOD
+    file.write_text("users: [")
+    with pytest.raises(ConfigError):
+        change_users(file, lambda users: users.clear())
+    with pytest.raises(FileNotFoundError):
+        change_users(tmp_path / "none.yaml", lambda users: users.clear())
+
+
+def _add(file: Path, name: str) -> None:
+    change_users(file, lambda users: users.update({name: {"password": HASH}}), create=True)
+
+
+def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    """One after the other, whatever they are."""
+    file = tmp_path / "users.yaml"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_add, args=(file, f"user-{n}")) for n in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(20)
+    assert len(read_users_file(file).by_name) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["users.yaml"]

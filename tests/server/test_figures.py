@@ -1,0 +1,27 @@
+"""Figures of engines: told in the metrics, whatever was replaced meanwhile."""
+
+from tests.playbook import GUARDED, playbook, token
+from tests.wire import until
+
+
+async def test_what_engines_count_is_in_the_metrics() -> None:
+    """Groups that no header carries, limits without a store and lost log lines are told, those before a reload too."""
+    route = {**GUARDED, "rate_limits": [{"limit": "1000/minute", "per": "subject"}]}
+    nowhere = {"url": "lmdb:/dev/null/state", "on_failure": "allow_limits"}
+    full = {"access": {"path": "/dev/full"}}
+    async with playbook(route, state=nowhere, logging=full) as p:
+        assert (
+            await p.request("GET", "/guarded/1", token=token(groups=["a,b", "c"]))
+        ).status == 200
+        previous = p.worker._runtime
+        p.worker.reload()
+        await until(lambda: p.worker._runtime is not previous)
+        assert (
+            await p.request("GET", "/guarded/1", token=token(groups=["d,e", "f,g"]))
+        ).status == 200
+        for name, labels, count in (
+            ("authproxy_groups_left_out_total", (), 3),
+            ("authproxy_limits_unavailable_total", (("result", "passed"),), 2),
+            ("authproxy_log_lines_lost_total", (), 2),
+        ):
+            await until(lambda n=name, s=labels, c=count: p.facts().totals[n][s] == c)  # type: ignore[misc]
