@@ -25,6 +25,7 @@ test: .venv/.installed  ## run the tests
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: .venv/.installed  ## long fuzzing
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/real_parts.sh slow
 	$(BIN)/python -m pytest -m slow
 
 check: .venv/.installed  ## lint, types, house

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from authproxy.authn.authenticator import Authenticator, Render
 from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.certificate import CertificateVerifier
 from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.passwords import PasswordChecks
@@ -40,9 +41,7 @@ def compile_authenticators(
     found: dict[str, Authenticator] = {}
     for name, settings in config.authenticators.items():
         if isinstance(settings, CertificateAuthenticator):
-            path: SourcePath = ("authenticators", name, "type")
-            text, remedy = "certificates of clients are not read yet", "write `type: jwt`"
-            problems.append(loaded.source.problem(path, "not-available", text, remedy))
+            found[name] = CertificateVerifier(name, settings, render)
             continue
         if isinstance(settings, PasswordLogin):
             users = _users(loaded, name, settings, problems)

@@ -24,10 +24,11 @@ from authproxy.authn.issue import generate_key, public_jwks, sign_test_token
 from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.config.load import Loaded, load
 from authproxy.runtime import Runtime, compile_runtime
+from authproxy.server.listeners import Listening
 from authproxy.server.reload import prepare
 from authproxy.server.sockets import listen
-from authproxy.server.tls import listener_context
-from authproxy.server.worker import Listening, Worker
+from authproxy.server.tls import read_certificates
+from authproxy.server.worker import Worker
 from authproxy.telemetry.metrics import Pages
 from authproxy.web.status import Facts
 from tests.telemetry.counted import outcome
@@ -172,9 +173,9 @@ def listening(loaded: Loaded) -> list[Listening]:
     """The listeners of a configuration, bound."""
     found = []
     for index, one in enumerate(loaded.usable().listeners):
-        context = listener_context(loaded, index, one.tls) if one.tls else None
+        certificates = read_certificates(loaded, index, one.tls) if one.tls else None
         sock = listen(one.address)
-        found.append(Listening(sock, str(one.address), context))
+        found.append(Listening(sock, str(one.address), one, certificates))
     return found
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the real parts of the end-to-end tests available: Debian's nginx (the backend) and curl (the client), Node, and
-# from npm jose (a backend that verifies assertions by somebody else's library), in build/node/.
+# Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
+# makes its certificates), Node, and from npm jose (a backend that verifies assertions by somebody else's library), in
+# build/node/. With the argument `slow` testssl.sh too, which looks for what is weak.
 #
 # What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
@@ -8,9 +9,12 @@ set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 modules="${BASH_SOURCE[0]%/*}/../build/node"
 
+parts=(nginx curl openssl node npm)
+[ "${1:-}" = slow ] && parts+=(testssl)
+
 missing() {
   local part
-  for part in nginx curl node npm; do command -v "$part" >/dev/null || echo "$part"; done
+  for part in "${parts[@]}"; do command -v "$part" >/dev/null || echo "$part"; done
   [ -d "$modules/node_modules/jose" ] || echo jose
 }
 
@@ -39,9 +43,10 @@ install_parts() {
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
 packages="${wanted//jose/}"
-# shellcheck disable=SC2086  # one word a package; but for node's, the packages are called as their programs are
+packages="${packages/testssl/testssl.sh}"
+# shellcheck disable=SC2086  # one word a package; but for two, the packages are called as their programs are
 [ -z "${packages//[[:space:]]/}" ] || install_parts ${packages/node/nodejs}
-[ "$wanted" = "$packages" ] || install_modules
+[[ "$wanted" != *jose* ]] || install_modules
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
 for part in $wanted; do

@@ -74,16 +74,17 @@ def check_controls(claims: Mapping[str, Any], payload: bytes) -> None:
     Raises:
         Refusal: `token_invalid`.
     """
-    if _MAY_HOLD_CONTROL.search(payload) and _holds_control(claims):
+    if _MAY_HOLD_CONTROL.search(payload) and holds_control(claims):
         raise invalid("claim")
 
 
-def _holds_control(value: Any) -> bool:
+def holds_control(value: Any) -> bool:
+    """Is there a control character in it, however deep, in a name of it or in a value?"""
     if isinstance(value, str):
         return _CONTROL.search(value) is not None
     if isinstance(value, Mapping):
-        return any(map(_holds_control, (*value, *value.values())))
-    return isinstance(value, list) and any(map(_holds_control, value))
+        return any(map(holds_control, (*value, *value.values())))
+    return isinstance(value, list) and any(map(holds_control, value))
 
 
 def moment(claims: Mapping[str, Any], name: str) -> float | None:

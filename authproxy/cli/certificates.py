@@ -1,8 +1,9 @@
-"""Makes certificates: an authority of one's own, and server certificates signed by it. Bytes in, bytes out, no files.
+"""Makes certificates: an authority of one's own, and what it signs for servers and clients. Bytes in, bytes out, no files.
 
 They are what strict verifiers take (RFC 5280; OpenSSL's X509_STRICT): key identifiers, critical constraints, key usage.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_DAYS = 3650
+BACKDATED = timedelta(hours=1)  # other machines' clocks may be behind; it counts among the days
 SERVER_DAYS = 825  # clients of Apple take no certificate that is good for longer
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,2000}")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -40,7 +43,7 @@ class Pair:
 
 
 def make_authority(now: datetime) -> Pair:
-    """A new authority; it signs server certificates, never other authorities."""
+    """A new authority; it signs certificates of servers and clients, never other authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
     # A serial number in the name keeps the authorities of several directories apart in a trust store.
     name = _name(f"authproxy CA {x509.random_serial_number() >> 128:08x}")
@@ -58,18 +61,52 @@ def make_server(authority: Pair, names: Sequence[str], now: datetime, days: int)
     Raises:
         CertificateProblem: the authority cannot sign, or a name is none.
     """
+    # The name in the subject is for people: clients look at the alternative names only (RFC 9525).
+    subject, usage = _name("authproxy server"), ExtendedKeyUsageOID.SERVER_AUTH
+    return _issue(authority, subject, _alternative_names(names), usage, now, days)
+
+
+def make_client(authority: Pair, name: str, uris: Sequence[str], now: datetime, days: int) -> Pair:
+    """A new client certificate: its CN is `name`, its alternative names are `uris`; good for servers of this authority.
+
+    Raises:
+        CertificateProblem: the authority cannot sign, or a URI is none.
+    """
+    alternative = x509.SubjectAlternativeName([uri_name(uri) for uri in uris]) if uris else None
+    return _issue(authority, _name(name), alternative, ExtendedKeyUsageOID.CLIENT_AUTH, now, days)
+
+
+def uri_name(text: str) -> x509.UniformResourceIdentifier:
+    """A URI as certificates hold it (RFC 5280 section 4.2.1.6: absolute, ASCII).
+
+    Raises:
+        CertificateProblem: it is none.
+    """
+    if _URI.fullmatch(text) is None:
+        raise CertificateProblem(f"{text[:80]!r} is no URI: write it like spiffe://acme.test/robot")
+    return x509.UniformResourceIdentifier(text)
+
+
+def _issue(
+    authority: Pair,
+    subject: x509.Name,
+    alternative: x509.SubjectAlternativeName | None,
+    usage: x509.ObjectIdentifier,
+    now: datetime,
+    days: int,
+) -> Pair:
     ca, ca_key = _authority(authority, now)
     key = ec.generate_private_key(ec.SECP256R1())
-    end = min(now + timedelta(days=days), ca.not_valid_after_utc)
+    end = min(now - BACKDATED + timedelta(days=days), ca.not_valid_after_utc)
     builder = (
-        # The name in the subject is for people: clients look at the alternative names only (RFC 9525).
-        _begin(_name("authproxy server"), ca.subject, key.public_key(), now, end)
+        _begin(subject, ca.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_alternative_names(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(_authority_key(ca), critical=False)
     )
+    if alternative is not None:
+        builder = builder.add_extension(alternative, critical=False)
     return Pair(_pem(builder.sign(ca_key, hashes.SHA256())), _private(key))
 
 
@@ -137,7 +174,7 @@ def _begin(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # other machines' clocks may be behind
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

@@ -60,7 +60,7 @@ def examine(config: str | None) -> list[Problem]:
     from authproxy.config.load import find_config, load
     from authproxy.policy.lint import lint
     from authproxy.runtime import upstream_settings, verification
-    from authproxy.server.tls import listener_context
+    from authproxy.server.tls import read_certificates
     from authproxy.telemetry.tracing import compile_traces
 
     try:
@@ -77,7 +77,7 @@ def examine(config: str | None) -> list[Problem]:
         ]
         for index, listener in enumerate(loaded.config.listeners):
             if listener.tls is not None:
-                attempts.append(partial(listener_context, loaded, index, listener.tls))
+                attempts.append(partial(read_certificates, loaded, index, listener.tls))
         problems += _refused(attempts)
     if not any(p.severity == "error" for p in loaded.problems):
         # What a broken route would have used is not unused: warnings wait until the errors are mended.

@@ -1,4 +1,4 @@
-"""Provides what a folder lacks: an authority and a server certificate, keys and their public set.
+"""Provides what a folder lacks: an authority, certificates of a server and of clients, keys and their public set.
 
 What belongs together is made together: half of a pair that is there is an error or left alone, never completed with
 something that would not fit it.
@@ -20,6 +20,7 @@ from authproxy.cli.certificates import (
     CertificateProblem,
     Pair,
     make_authority,
+    make_client,
     make_server,
     names_of,
 )
@@ -50,6 +51,27 @@ def provide_certificates(
     except CertificateProblem as problem:
         raise Unwritable(f"{report.folder / authority[0]}: {problem}") from None
     _write_pair(report, server, pair)
+
+
+def provide_client(report: Report, name: str, uris: Sequence[str], days: int) -> None:
+    """A certificate of a client (`clients/NAME`), signed by the authority that is there, as far as it is missing.
+
+    Raises:
+        Unwritable: half of a pair is there, the authority cannot sign, what is there is not for the URIs, or nothing
+            can be written.
+    """
+    client, authority = _files("clients/", name), _files("", "ca")
+    if _complete(report, client):
+        for file in client:
+            report.kept(file)
+        _check_names(report, client[0], uris)
+        return
+    signer = Pair(*(read_old(report.folder / file) for file in authority))
+    try:
+        pair = make_client(signer, name, uris, datetime.now(UTC), days)
+    except CertificateProblem as problem:
+        raise Unwritable(f"{report.folder / authority[0]}: {problem}") from None
+    _write_pair(report, client, pair)
 
 
 def provide_token_keys(report: Report, key: str, key_set: str, algorithm: str) -> None:
@@ -140,7 +162,7 @@ def _check_names(report: Report, name: str, wanted: Sequence[str]) -> None:
         known = names_of(read_old(report.folder / name))
     except CertificateProblem as problem:
         raise Unwritable(f"{report.folder / name}: {problem}") from None
-    missing = [text for text in wanted if text.lower() not in known]
+    missing = [text for text in wanted if text not in known and text.lower() not in known]
     if missing:
         text = f"{report.folder / name} is kept, and is not for {', '.join(missing)}"
         raise Unwritable(f"{text}: for a new one move it and its key away")

@@ -4,7 +4,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
+from authproxy.config.authenticators import (
+    CertificateAuthenticator,
+    JwtAuthenticator,
+    PasswordLogin,
+)
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
 from authproxy.model.errors import Problem
@@ -18,6 +22,7 @@ def lint_config(loaded: Loaded) -> Iterator[Problem]:
     if loaded.config is None:
         return
     yield from _unused(loaded, loaded.config)
+    yield from _certificates(loaded, loaded.config)
     for path, name in _private_files(loaded.config):
         yield from _readable(loaded, path, loaded.folder / name)
 
@@ -37,6 +42,31 @@ def _unused(loaded: Loaded, config: Config) -> Iterator[Problem]:
                 yield loaded.source.problem(
                     (section, name), f"unused-{kind}", text, remedy, severity="warning", key=True
                 )
+
+
+def _certificates(loaded: Loaded, config: Config) -> Iterator[Problem]:
+    """What takes certificates that nobody is asked for, and what takes them from authorities that know nothing of each other."""
+    asking = [
+        (("listeners", index, "tls", "client_certificates"), tls.client_certificates)
+        for index, tls in enumerate(listener.tls for listener in config.listeners)
+        if tls is not None and tls.client_certificates is not None
+    ]
+    takers = [
+        n for n, s in config.authenticators.items() if isinstance(s, CertificateAuthenticator)
+    ]
+    for name in takers if not asking else ():
+        text, remedy = (
+            f"`{name}` takes client certificates, and no listener asks for one",
+            "add `client_certificates` to the `tls` of a listener",
+        )
+        yield loaded.source.problem(("authenticators", name), "certificate-never-asked", text, remedy, severity="warning", key=True)  # fmt: skip
+    for path, wanted in asking[1:] if takers else ():
+        if wanted.authorities != asking[0][1].authorities:
+            text, remedy = (
+                f"{wanted.authorities} are other authorities than those of another listener: a subject is the same, whichever signed for it",
+                "name the same authorities, or let policies ask for `claims.issuer`",
+            )
+            yield loaded.source.problem((*path, "authorities"), "authorities-differ", text, remedy, severity="warning")  # fmt: skip
 
 
 def _private_files(config: Config) -> Iterator[tuple[Path, str]]:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from authproxy.config.authenticators import Authenticators, HeaderName, Name, SigningKey
+from authproxy.config.listeners import Listener
 from authproxy.config.tracing import Tracing
 from authproxy.config.values import (
     Count,
@@ -34,31 +35,6 @@ from authproxy.model.shape import Section, wrong
 from authproxy.policy.document import RateLimit, read_rate
 
 WORKERS_MOST = 256
-
-
-class CertificatePair(Section):
-    """A server certificate (PEM, with its chain) and its private key."""
-
-    certificate: StrictStr
-    private_key: StrictStr
-
-
-class ListenerTLS(Section):
-    """TLS on a listener; the first certificate answers names that none is for."""
-
-    certificates: Annotated[list[CertificatePair], Field(min_length=1)]
-    profile: Literal["intermediate", "modern"] = "intermediate"
-    client_certificates: later("asking clients for certificates") = None  # type: ignore[valid-type]
-
-
-class Listener(Section):
-    """Where clients connect."""
-
-    address: ListenAddress
-    tls: ListenerTLS | None = None
-    redirect_to_https: later("redirect_to_https") = None  # type: ignore[valid-type]
-    proxy_protocol: later("the PROXY protocol") = None  # type: ignore[valid-type]
-    forward_auth: later("forward_auth") = None  # type: ignore[valid-type]
 
 
 class Admin(Section):

@@ -39,6 +39,12 @@ def _parse_address(text: str) -> Address | None:
     return found
 
 
+def peer_address(name: object) -> Address:
+    """The address in the name that a socket gives its peer; a Unix socket's peer is this machine."""
+    found = parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+    return found or LOOPBACK
+
+
 def parse_network(text: str) -> Network:
     """`10.0.0.0/8`, `2001:db8::/32`, or one address; an IPv4-mapped network is the IPv4 one.
 

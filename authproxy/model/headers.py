@@ -29,6 +29,8 @@ RESERVED = (
     "x-forwarded-", "forwarded", "x-real-ip", "x-original-", "x-rewrite-",
     "x-authproxy-", "x-auth-", "x-remote-", "x-user", "x-user-", "x-authenticated-", "x-webauth-", "x-pomerium-",
     "x-goog-", "cf-access-", "x-amzn-oidc-", "x-ms-", "remote-",
+    # A client certificate as other proxies hand it on; RFC 9440 section 4 wants what a client sends so to be removed.
+    "client-cert", "client-cert-", "x-client-cert", "x-client-cert-", "x-ssl-client-", "x-ssl-cert", "ssl-client-",
     "proxy",  # CGI hands it on as HTTP_PROXY, which clients inside the backend obey (httpoxy, CVE-2016-5385)
 )  # fmt: skip
 

@@ -45,8 +45,7 @@ def resolve(table: Table, exchange: Exchange) -> Route | None:
         Refusal: `method_not_allowed`, `bad_request`, `no_route`.
     """
     if exchange.method in NEVER_METHODS:
-        # Before the target is read: that of CONNECT is no path. RFC 9110 section 15.5.6 wants an Allow.
-        raise Refusal("method_not_allowed", exchange.method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
+        raise never_served(exchange.method)
     exchange.target = target = parse_target(exchange.raw_target)
     if target.segments[0] == RESERVED_PREFIX:
         if target.doubts:
@@ -54,6 +53,12 @@ def resolve(table: Table, exchange: Exchange) -> Route | None:
         return None
     exchange.route = route = table.find(exchange.host, exchange.method, target)
     return route
+
+
+def never_served(method: str) -> Refusal:
+    """The refusal of one of `NEVER_METHODS`; before the target is read, as that of CONNECT is no path."""
+    # RFC 9110 section 15.5.6 wants an Allow.
+    return Refusal("method_not_allowed", method.lower(), headers=_ALWAYS_REFUSED_ALLOW)
 
 
 def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
+from authproxy.config.listeners import Listener
 from authproxy.config.load import Loaded, load, policy_paths
 from authproxy.config.schema import Config
 from authproxy.model.errors import ConfigError, Problem
@@ -66,8 +67,17 @@ def _check_fixed(loaded: Loaded, current: Config) -> None:
 def _fixed_part(config: Config, name: str) -> object:
     if name != "listeners":
         return getattr(config, name)
-    # The certificates of a listener may change; where it listens and how TLS is spoken there may not.
-    return [(x.address, x.tls.profile if x.tls else None) for x in config.listeners]
+    return [_fixed_listener(listener) for listener in config.listeners]
+
+
+def _fixed_listener(listener: Listener) -> Listener:
+    """A listener without what may change: which files hold its certificates and authorities. All else stays as it is."""
+    tls = listener.tls
+    if tls is None:
+        return listener
+    asked = tls.client_certificates and tls.client_certificates.model_copy(update={"authorities": ""})  # fmt: skip
+    fixed = tls.model_copy(update={"certificates": [], "client_certificates": asked})
+    return listener.model_copy(update={"tls": fixed})
 
 
 class Watch:
@@ -133,6 +143,8 @@ def _named(config: Config) -> Iterator[str]:
     for listener in config.listeners:
         for pair in listener.tls.certificates if listener.tls else ():
             yield from (pair.certificate, pair.private_key)
+        if listener.tls is not None and listener.tls.client_certificates is not None:
+            yield listener.tls.client_certificates.authorities
     for settings in config.authenticators.values():
         if isinstance(settings, PasswordLogin):
             yield settings.users.file

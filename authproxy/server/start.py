@@ -7,19 +7,20 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authproxy.config.load import Loaded
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.descriptors import take_all
+from authproxy.server.listeners import Listening
 from authproxy.server.notify import Systemd
 from authproxy.server.reload import Prepared, Watch, prepare
 from authproxy.server.sockets import bound_address, listen
 from authproxy.server.supervisor import Report, Supervisor
-from authproxy.server.tls import listener_context
-from authproxy.server.worker import Listening, Worker, run_worker
+from authproxy.server.tls import read_certificates
+from authproxy.server.worker import Worker, run_worker
 from authproxy.telemetry.metrics import Metrics, Pages
 
 log = logging.getLogger(__name__)
@@ -70,14 +71,14 @@ def start(loaded: Loaded, workers: int | None) -> int:
 
 def _bind(loaded: Loaded) -> tuple[list[Listening], socket.socket | None]:
     config = loaded.usable()
-    contexts = [
-        listener_context(loaded, index, listener.tls) if listener.tls else None
+    certificates = [
+        read_certificates(loaded, index, listener.tls) if listener.tls else None
         for index, listener in enumerate(config.listeners)
     ]
     listening = []
-    for listener, context in zip(config.listeners, contexts, strict=True):
+    for listener, found in zip(config.listeners, certificates, strict=True):
         sock = listen(listener.address)
-        listening.append(Listening(sock, bound_address(sock), context))
+        listening.append(Listening(sock, bound_address(sock), listener, found))
     return listening, listen(config.admin.address) if config.admin else None
 
 
@@ -147,9 +148,7 @@ class _Service:
         if prepared.runtime.access_log is not self.runtime.access_log:
             self.runtime.access_log.close()
         for index, certificates in prepared.certificates.items():
-            context = self.listening[index].tls
-            if context is not None:
-                certificates.answer(context)
+            self.listening[index] = replace(self.listening[index], certificates=certificates)
         self.loaded, self.runtime = prepared.loaded, prepared.runtime
 
     def _serve(self, number: int, told: Systemd | Report, watch: Watch | None = None) -> None:

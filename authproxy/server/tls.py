@@ -1,14 +1,20 @@
-"""TLS on listeners: the two profiles, and certificates chosen by the name that the client asks for (SNI)."""
+"""TLS on listeners: the two profiles, certificates chosen by the name that the client asks for (SNI), and whose client
+certificates are taken.
+
+OpenSSL resumes a session without looking at its client certificate again, so who may show one and what sessions are
+made with change together: another authority is another context, with ticket keys and a session cache of its own.
+"""
 
 import ssl
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from authproxy.config.listeners import CertificatePair, ClientCertificates, ListenerTLS
 from authproxy.config.load import Loaded
-from authproxy.config.schema import CertificatePair, ListenerTLS
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.source import Path as SourcePath
 
@@ -51,34 +57,52 @@ def names_of(certificate: Path) -> list[str]:
     return [str(name).lower() for name in names]
 
 
-class Certificates:
-    """The contexts of one listener by name; the first answers whatever none is for."""
+class Handshake(ssl.SSLObject):
+    """The server's end of a TLS connection, which knows what name the client `asked` for: lower case, without a last dot.
 
-    def __init__(self) -> None:
+    In TLS 1.2 a resumed session brings the name along that it was made for (RFC 5246 section 7.4.1.4; OpenSSL's
+    SSL_get_servername), whatever the client asks for now.
+    """
+
+    asked: str | None = None
+
+
+class Certificates:
+    """The contexts of one listener by name; the first answers whatever none is for.
+
+    `fingerprint` is of all that they were made from, `authorities` of whose client certificates they take: equal ones
+    are the same to clients.
+    """
+
+    def __init__(self, fingerprint: bytes = b"", authorities: bytes = b"") -> None:
+        self.fingerprint = fingerprint
+        self.authorities = authorities
         self._by_name: dict[str, ssl.SSLContext] = {}
-        self.default: ssl.SSLContext | None = None
+        self._default: ssl.SSLContext | None = None
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What a listener is started with; sessions and tickets are its own."""
+        assert self._default is not None, "a listener has at least one certificate"
+        return self._default
 
     def add(self, names: list[str], context: ssl.SSLContext) -> None:
         """Take a certificate in; for a name that several have, the first is used."""
-        if self.default is None:
-            self.default = context
-            self.answer(context)
+        if self._default is None:
+            self._default = context
+            context.sslobject_class = Handshake
+            context.sni_callback = self._choose
         for name in names:
             self._by_name.setdefault(name, context)
 
-    def answer(self, context: ssl.SSLContext) -> None:
-        """Choose for this context from now on: how the one that a listener was started with gets new certificates."""
-        context.sni_callback = self._choose
-
     def _choose(self, sock: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        sock.context = self._for(name) or sock.context
-
-    def _for(self, name: str | None) -> ssl.SSLContext | None:
         if name is None:
-            return self.default
+            return
         lower = name.lower().removesuffix(".")
+        assert isinstance(sock, Handshake)
+        sock.asked = lower
         wildcard = "*." + lower.partition(".")[2]
-        return self._by_name.get(lower) or self._by_name.get(wildcard) or self.default
+        sock.context = self._by_name.get(lower) or self._by_name.get(wildcard) or self.context
 
 
 def pass_over_bad_names() -> None:
@@ -94,35 +118,83 @@ def pass_over_bad_names() -> None:
     sys.unraisablehook = hook
 
 
-def listener_context(loaded: Loaded, index: int, tls: ListenerTLS) -> ssl.SSLContext:
-    """The context of a listener, which answers with its certificates.
-
-    Raises:
-        ConfigError: a certificate or key cannot be used.
-    """
-    context = read_certificates(loaded, index, tls).default
-    assert context is not None
-    return context
-
-
 def read_certificates(loaded: Loaded, index: int, tls: ListenerTLS) -> Certificates:
-    """The certificates of a listener, at least one.
+    """The certificates of a listener, at least one, and whose it takes from clients.
 
     Raises:
-        ConfigError: a certificate or key cannot be used.
+        ConfigError: a certificate, a key or the authorities' file cannot be used.
     """
-    certificates, problems = Certificates(), []
+    problems: list[Problem] = []
+    authorities = _read_authorities(loaded, index, tls.client_certificates, problems)
+    # Before the files are used: what changes in between is another fingerprint at the next look.
+    seen = [_bytes_of(loaded.folder / f) for p in tls.certificates for f in (p.certificate, p.private_key)]  # fmt: skip
+    certificates = Certificates(
+        sha256(repr((tls, seen, authorities)).encode()).digest(),
+        sha256(repr((tls.client_certificates, authorities)).encode()).digest(),
+    )
     for at, pair in enumerate(tls.certificates):
         path: SourcePath = ("listeners", index, "tls", "certificates", at)
         try:
             certificate = loaded.folder / pair.certificate
             context = context_for(certificate, loaded.folder / pair.private_key, tls.profile)
+            if authorities is not None and tls.client_certificates is not None:
+                # In every context: OpenSSL verifies with the one that the name has chosen.
+                trust(context, authorities, tls.client_certificates.mode)
             certificates.add(names_of(certificate), context)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             problems.append(_problem(loaded, path, pair, error))
-    if problems or certificates.default is None:
+    if problems:
         raise ConfigError(problems)
     return certificates
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""  # whoever uses it says so
+
+
+def trust(context: ssl.SSLContext, authorities: str, mode: str) -> None:
+    """Ask clients for certificates, and verify them with these authorities (PEM) and no others.
+
+    Raises:
+        ssl.SSLError: there is no certificate in it, or a broken one.
+    """
+    context.load_verify_locations(cadata=authorities)
+    # An authority that is named is trusted, also one that is not its own issuer.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_mode = ssl.CERT_OPTIONAL if mode == "optional" else ssl.CERT_REQUIRED
+
+
+def _read_authorities(
+    loaded: Loaded, index: int, wanted: ClientCertificates | None, problems: list[Problem]
+) -> str | None:
+    """The authorities' certificates as PEM; None where clients are asked for none, or with a problem."""
+    if wanted is None:
+        return None
+    try:
+        # What is not ASCII stands between certificates, as names in bundles do; OpenSSL takes ASCII only.
+        text = (loaded.folder / wanted.authorities).read_bytes().decode("ascii", "ignore")
+        if "-----BEGIN X509 CRL-----" in text:
+            raise ValueError("it holds a revocation list, which would not be honoured")
+        trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), text, wanted.mode)
+    except (OSError, ValueError) as error:
+        # A listener that trusts nobody would be found out too late; one that trusts anybody, never.
+        why = _why_no_authorities(error)
+        path = ("listeners", index, "tls", "client_certificates", "authorities")
+        problems.append(loaded.source.problem(path, "bad-authorities", f"{wanted.authorities}: {why}", "give a PEM file with the certificates of the authorities whose client certificates are taken"))  # fmt: skip
+        return None
+    return text
+
+
+def _why_no_authorities(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        missing = "does not contain a certificate" in str(error)
+        return "there is no certificate in it" if missing else "a certificate in it is broken"
+    if isinstance(error, OSError):
+        return f"it cannot be read: {(error.strerror or str(error)).lower()}"
+    return str(error).lower()
 
 
 def _problem(loaded: Loaded, path: SourcePath, pair: CertificatePair, error: Exception) -> Problem:

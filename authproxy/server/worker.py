@@ -10,10 +10,8 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -21,10 +19,10 @@ from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures
+from authproxy.server.listeners import Listeners, Listening
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
-from authproxy.server.sockets import BACKLOG
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
@@ -34,9 +32,7 @@ from authproxy.telemetry.metrics import Metrics, Pages
 from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
 from authproxy.web.admin import admin_app
-from authproxy.web.chain import compose
-from authproxy.web.compat import Server
-from authproxy.web.envelope import refuse_unparsed
+from authproxy.web.listener import Server
 from authproxy.web.status import Facts, Place
 from authproxy.web.tunnel import GOING_AWAY
 
@@ -47,15 +43,6 @@ LOOK_AT_FILES = 0.5
 SWEEP_KEYS = 200
 RETIRED_MOST = 8
 CLOSE_PATIENCE = 0.5  # seconds for what is written to leave
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """A bound socket, what it is called, and how TLS is spoken on it (None: not at all)."""
-
-    sock: socket.socket
-    name: str
-    tls: ssl.SSLContext | None
 
 
 class Worker:
@@ -96,10 +83,9 @@ class Worker:
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_look = 0.0
-        self._listening = listening
+        self._listeners = Listeners(listening)
         self._admin = admin
-        self._servers: list[Server] = []
-        self._acceptors: list[asyncio.Server] = []
+        self._servers = self._listeners.servers
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._unready: str | None = "starting"
@@ -113,7 +99,7 @@ class Worker:
         if self._runtime.traces is not None:
             self._runtime.traces.exporter.start()
         admin = await self._start_admin()
-        await self._start_listeners()
+        await self._listeners.start(self._runtime, self._metrics)
         self._measure()
         self._metrics.set("authproxy_config_reload_success", 1.0)
         self._take_signals(loop)
@@ -211,11 +197,7 @@ class Worker:
         else:
             self._retire(previous.access_log)
         self._runtime = runtime
-        for index, server in enumerate(self._servers):
-            server.apply(runtime, runtime.config.bounds)
-            context = self._listening[index].tls
-            if context is not None:
-                prepared.certificates[index].answer(context)
+        await self._listeners.take_over(runtime, prepared.certificates)
         for pool in unneeded:
             await pool.close()
         await self._swap_traces(previous)
@@ -255,38 +237,12 @@ class Worker:
             started=self._pages.started,
             place=self._place,
             unready=self._why_unready(),
-            listeners=[(one.name, one.tls is not None) for one in self._listening],
+            listeners=[(server.name, server.tls) for server in self._servers],
             totals=totals,
             minute=self._rates.minute(),
             reload=last_reload(self._pages.reloads),
             runtime=self._runtime,
         )
-
-    async def _start_listeners(self) -> None:
-        loop = asyncio.get_running_loop()
-        handler, bounds = compose(), self._runtime.config.bounds
-        for listening in self._listening:
-            server = Server(
-                handler,
-                refuse_unparsed,
-                bounds,
-                name=listening.name,
-                tls=listening.tls is not None,
-                runtime=self._runtime,
-                siblings=self._servers,
-                tally=self._metrics,
-            )
-            self._servers.append(server)
-            handshake = (bounds.handshake or None) if listening.tls else None
-            self._acceptors.append(
-                await loop.create_server(
-                    server,
-                    sock=listening.sock,
-                    ssl=listening.tls,
-                    backlog=BACKLOG,
-                    ssl_handshake_timeout=handshake,
-                )
-            )
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -320,10 +276,7 @@ class Worker:
 
     def _measure(self) -> None:
         """Bring what is not counted by the request up to date."""
-        counts: dict[str, int] = {}
-        for server in self._servers:
-            counts[server.name] = counts.get(server.name, 0) + server.count
-        self._metrics.set_connections(counts)
+        self._metrics.set_connections(self._listeners.counts())
         self._metrics.set("authproxy_revocations", len(self._runtime.revocations))
         bring_figures(self._runtime, self._metrics)
         self._rates.sample(time.monotonic())
@@ -344,8 +297,7 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(bounds.drain_delay):
                 await self._at_once.wait()
-        for acceptor in self._acceptors:
-            acceptor.close()
+        self._listeners.stop()
         for server in self._servers:
             server.draining = True
             for tunnel in list(server.tunnels):
@@ -358,8 +310,8 @@ class Worker:
             await asyncio.sleep(0.05)
 
     async def _close(self, admin: web.AppRunner | None) -> None:
-        for acceptor in self._acceptors:
-            acceptor.close()
+        self._listeners.stop()
+        await self._listeners.end()
         await self._end_connections()
         for pool in self._runtime.pools.values():
             await pool.close()

@@ -139,6 +139,7 @@ def respond(
         *head,
         b"Content-Length: %d\r\n" % len(body) if status != HTTPStatus.NOT_MODIFIED else b"",
         f"X-Request-Id: {exchange.request_id}\r\n".encode(),
+        request.server.answer_fields,
         persistence(exchange, keep=keep),
         b"\r\n",
     ]

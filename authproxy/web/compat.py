@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import http_parser, web
@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from authproxy.config.schema import Bounds
-from authproxy.model.address import LOOPBACK, Address, parse_address
+from authproxy.model.address import Address, peer_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
@@ -29,20 +29,39 @@ from authproxy.web.unparsed import error_info, refusal_of
 
 log = logging.getLogger(__name__)
 
-# aiohttp's parser needs some number where the operator wants no bound.
-UNBOUNDED = 1 << 30
 # How long an answered connection goes on reading a body that nobody wants, so that the answer is not lost to a reset.
 LINGER = 2.0
-READ_BUFFER = 64 << 10
-NEVER = 1e9
 FRESH = 1.0  # seconds for a first request, also during a drain: the client does not know yet
+
+
+class Service(web.Server):
+    """What connections are served with, as far as they ask for it; `listener.Server` is the one that there is."""
+
+    name: str
+    tls: bool
+    certified: bool = False  # clients are asked for certificates
+    https_port: int | None = None  # where clients are sent to instead of being served
+    answer_fields: bytes = b""  # what every answer says
+    runtime: Any
+    bounds: Bounds
+    handle: "Handler"
+    refuse_unparsed: "RefuseUnparsed"
+    draining: bool
+    tunnels: set[Any]
+    streams: set[Any]
+    tally: Metrics | None
+
+    @property
+    def full(self) -> bool:
+        """Are there more connections than there may be?"""
+        raise NotImplementedError
 
 
 class Request(web.BaseRequest):
     """A request with what is ours beside it: the Exchange, and the server whose runtime serves it."""
 
     exchange: Exchange
-    server: "Server"
+    server: Service
     connection: "ClientConnection"
     runtime: Any  # the one in force when the request began, whatever a reload does meanwhile
 
@@ -54,8 +73,7 @@ class Request(web.BaseRequest):
     @property
     def certificate(self) -> bytes | None:
         """The client's certificate (DER), where the handshake asked for one and verified it."""
-        tls = self.get_extra_info("ssl_object")
-        return None if tls is None else tls.getpeercert(binary_form=True)
+        return self.connection.certificate
 
     @property
     def target_uri(self) -> str:
@@ -78,108 +96,15 @@ def require_c_parser() -> None:
         raise RuntimeError("aiohttp runs without its C parser; install a wheel for this platform")
 
 
-class Server(web.Server):
-    """The server of one listener. `handle` answers what parses, `refuse_unparsed` what does not."""
-
-    def __init__(
-        self,
-        handle: Handler,
-        refuse_unparsed: RefuseUnparsed,
-        bounds: Bounds,
-        *,
-        name: str,
-        tls: bool,
-        runtime: Any,
-        siblings: "Iterable[Server]" = (),
-        tally: Metrics | None = None,
-    ) -> None:
-        self.name = name
-        self.tls = tls
-        self.runtime = runtime
-        self.refuse_unparsed = refuse_unparsed
-        self.draining = False
-        self.accepted = -NEVER  # when the last connection was, on the loop's clock
-        self.tunnels: set[Any] = set()
-        self.streams: set[Any] = set()
-        self.tally = tally
-        self._siblings = siblings  # `bounds.connections` is one number for all listeners
-        self.apply(runtime, bounds)
-        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type]
-        self.handle = handle
-
-    def apply(self, runtime: Any, bounds: Bounds) -> None:
-        """Serve with these from the next request on; the parser's bounds hold for the next connection on."""
-        self.runtime = runtime
-        self.bounds = bounds
-        self._options = {
-            "keepalive_timeout": NEVER,  # our sweep closes idle connections: one timer for all
-            "access_log": None,
-            "auto_decompress": False,
-            "lingering_time": LINGER,
-            "read_bufsize": READ_BUFFER,
-            "max_line_size": bounds.uri_bytes or UNBOUNDED,
-            # Never the same number: an error says only which bound was hit.
-            "max_field_size": (bounds.header_bytes or UNBOUNDED)
-            + (bounds.header_bytes == bounds.uri_bytes),
-            "max_headers": bounds.header_fields or UNBOUNDED,
-        }
-
-    def __call__(self) -> "ClientConnection":
-        """A new connection; unlike aiohttp's own, an option it does not know is an error."""
-        self.accepted = self._loop.time()
-        return ClientConnection(self, loop=self._loop, **self._options)
-
-    @property
-    def count(self) -> int:
-        """How many connections there are."""
-        return len(self._connections)
-
-    @property
-    def full(self) -> bool:
-        """Are there more connections than there may be, those of other listeners and workers with them?"""
-        if not self.bounds.connections:
-            return False
-        here = self.count + sum(s.count for s in self._siblings if s is not self)
-        elsewhere = self.tally.connections_elsewhere(here) if self.tally else 0
-        return self.bounds.connections < here + elsewhere
-
-    def sweep(self, now: float) -> None:
-        """Look at every connection's clocks; `now` is the loop's time. Called several times a second."""
-        for connection, transport in list(self._connections.items()):
-            if isinstance(connection, ClientConnection):
-                connection.look(now, transport)
-
-    def force_close(self) -> None:
-        """Close every connection once what is written has left, whatever is under way."""
-        for connection in self.connections:
-            connection.force_close()
-
-    def abort(self) -> None:
-        """Close every connection now."""
-        for transport in list(self._connections.values()):
-            transport.abort()
-
-    def close_idle(self, now: float) -> int:
-        """Close what waits for a next request; how many connections are at work, or still to make their first request."""
-        # A TLS handshake that is under way is none of `connections` yet.
-        busy = int(self.tls and now - self.accepted < FRESH)
-        for connection in self.connections:
-            if isinstance(connection, ClientConnection) and connection.idle_at(now):
-                connection.force_close()
-            else:
-                busy += 1
-        return busy
-
-
 class ClientConnection(RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_server", "_unsent", "_unsent_since",
-        "_waits", "kept", "patience",
+        "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_retired", "_server", "_unsent",
+        "_unsent_since", "_waits", "asked_name", "certificate", "kept", "patience",
     )  # fmt: skip
 
-    def __init__(self, server: Server, **options: Any) -> None:
+    def __init__(self, server: Service, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
         self._head_since = 0.0  # when the first byte of an unfinished head came; 0: none has
@@ -187,7 +112,11 @@ class ClientConnection(RequestHandler):
         self._idle_since = self._loop.time()
         self._busy = False  # a request is being answered, or what is left of it read
         self._waits = False  # the sweep has seen it idle since `_idle_since`
+        self._retired = False  # no request after the one that is under way
         self._peer: tuple[Address, str] | None = None
+        # What the handshake came to, where clients are asked for certificates: theirs (DER), and the name they asked for.
+        self.certificate: bytes | None = None
+        self.asked_name: str | None = None
         # The last request's fields as they came, the rules that they were read by, and what they said; not while idle.
         self.kept: tuple[object, HeaderRules, Fields] | None = None
         self._unsent = 0  # bytes that waited to be sent at the last look
@@ -199,11 +128,19 @@ class ClientConnection(RequestHandler):
     def peer(self) -> tuple[Address, str]:
         """The address at the other end, and its text; a Unix socket's peer is this machine."""
         if self._peer is None:
-            name = self.peername
-            found = parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-            address = found or LOOPBACK
-            self._peer = address, str(address)
+            self.believe(peer_address(self.peername))
+            assert self._peer is not None
         return self._peer
+
+    def believe(self, address: Address) -> None:
+        """Whoever has connected speaks for this address."""
+        self._peer = address, str(address)
+
+    def retire(self) -> None:
+        """End after the request that is under way, or now where there is none."""
+        self._retired = True
+        if self._waiting and not self._head_since:
+            self.force_close()
 
     def idle_at(self, now: float) -> bool:
         """Is no request under way, not even a part of one, nor a first one to be expected?"""
@@ -297,7 +234,7 @@ class ClientConnection(RequestHandler):
             keep = keep and payload.is_eof()
         if keep and self._paused:
             await self.drained()  # or whoever pipelines and never reads fills our memory
-        return keep and not self._close and not self._force_close
+        return keep and not self._close and not self._force_close and not self._retired
 
     async def _linger(self, payload: StreamReader, *, keep: bool) -> None:
         """Read on what nobody wants for a while: a close with unread bytes would take the answer back (RFC 9112 section 9.6)."""
@@ -320,6 +257,11 @@ class ClientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._server.certified:
+            tls = transport.get_extra_info("ssl_object")
+            # Resumed or not: OpenSSL keeps the certificate with the session.
+            self.certificate = tls.getpeercert(binary_form=True)
+            self.asked_name = tls.asked
         if self._server.full:
             self._refuse(Refusal("overloaded", close=True))
 

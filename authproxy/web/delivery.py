@@ -3,7 +3,6 @@
 from functools import partial
 
 from authproxy.model.errors import Refusal
-from authproxy.model.exchange import Exchange
 from authproxy.model.headers import HOP_BY_HOP, Learned, connection_options
 from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
@@ -14,6 +13,7 @@ from authproxy.web.compat import Request
 from authproxy.web.streams import watched
 
 LAST_CHUNK = b"0\r\n\r\n"
+_HSTS = b"strict-transport-security:"
 _DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"x-request-id"}
 _NEVER_NAMED = frozenset({b"close", b"keep-alive", b"content-length"})
 
@@ -39,7 +39,7 @@ async def deliver(
     chunked = answer.has_body and answer.length is None and exchange.http_version == "1.1"
     if answer.has_body and answer.length is None and not chunked:
         keep = False  # an HTTP/1.0 client learns the body's end from ours
-    head = _head(exchange, answer, runtime, chunked=chunked, keep=keep)
+    head = _head(request, answer, runtime, chunked=chunked, keep=keep)
     exchange.status = answer.status
     if not answer.has_body:
         send(request, head)
@@ -101,12 +101,17 @@ async def _stream(request: Request, connection: Connection, *, chunked: bool) ->
 
 
 def _head(
-    exchange: Exchange, answer: AnswerHead, runtime: Runtime, *, chunked: bool, keep: bool
+    request: Request, answer: AnswerHead, runtime: Runtime, *, chunked: bool, keep: bool
 ) -> bytes:
+    exchange, own = request.exchange, request.server.answer_fields
     parts = [status_line(answer.status, answer.reason)]
     parts += passed_fields(answer, runtime.own_cookies)
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
+    if own:
+        # RFC 6797 section 8.1: a browser believes the first, and two would be a riddle.
+        parts = [part for part in parts if not part.lower().startswith(_HSTS)]
+        parts.append(own)
     parts.append(b"X-Request-Id: %b\r\n" % exchange.request_id.encode())
     if exchange.limit_lines:
         parts += [f"{name}: {value}\r\n".encode() for name, value in limit_headers(exchange)]

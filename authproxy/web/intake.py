@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from authproxy.model.address import parse_forwarded, parse_x_forwarded_for, trace
+from authproxy.model.address import parse_address, parse_forwarded, parse_x_forwarded_for, trace
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields, read_fields
@@ -42,6 +42,8 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     if fields.told:
         _find_client(exchange, fields.told, runtime)
     exchange.host = parse_host(exchange.host_field)
+    if request.server.certified:
+        _check_name(fields.host, request.connection.asked_name)
     bound = runtime.config.bounds.uri_bytes
     if bound and len(exchange.raw_target) > bound:
         raise Refusal("uri_too_long", close=True)
@@ -79,6 +81,16 @@ def _check_version(exchange: Exchange, version: object) -> None:
     # aiohttp's C parser serves HTTP/2.0 request lines, and takes a line without a version for HTTP/0.9.
     major = getattr(version, "major", 0)
     raise Refusal("version_not_supported" if major > 0 else "bad_request", "version", close=True)
+
+
+def _check_name(field: str, asked: str | None) -> None:
+    """The host must be the name of the handshake, whose certificates were asked for (RFC 9110 section 7.4, CVE-2025-23419).
+
+    Who connects to an address asks for no name (RFC 6066 section 3), and so may name nothing but an address.
+    """
+    host = parse_host(field)
+    if host != asked and (asked is not None or parse_address(host.strip("[]")) is None):
+        raise Refusal("misdirected", "sni")
 
 
 def _check_framing(exchange: Exchange, fields: Fields, runtime: Runtime) -> None:

@@ -6,22 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from authproxy.authn.certificate import read_certificate
 from tests.cli.program import run, succeed
 
 
-async def handshake(folder: Path, name: str) -> str | None:
-    """The TLS version that a strict client and a server with these files agree on."""
+async def handshake(folder: Path, name: str, shown: tuple[Path, Path] | None = None) -> str | None:
+    """The TLS version that a strict client and a server with these files agree on; it may have to show a certificate of the client."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / "server.crt", folder / "server.key")
     client = ssl.create_default_context(cafile=str(folder / "ca.crt"))
     client.verify_flags |= ssl.VERIFY_X509_STRICT
-    listening = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=server)
+    if shown is not None:
+        client.load_cert_chain(*shown)
+        server.load_verify_locations(folder / "ca.crt")
+        server.verify_flags |= ssl.VERIFY_X509_STRICT
+        server.verify_mode = ssl.CERT_REQUIRED
+
+    def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    listening = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=server)
     async with listening:
         port = listening.sockets[0].getsockname()[1]
-        _, writer = await asyncio.open_connection(
+        reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=client, server_hostname=name
         )
         version: str | None = writer.get_extra_info("ssl_object").version()
+        assert (
+            await reader.read() == b"hello"
+        )  # only then the server has taken the client's certificate
         writer.close()
     return version
 
@@ -80,3 +94,50 @@ def test_half_a_pair(tmp_path: Path) -> None:
     (tmp_path / "server.crt").write_text("")
     result = run("certs", "create", tmp_path)
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+
+
+async def test_a_client_of_ones_own(tmp_path: Path) -> None:
+    """`--client` writes a pair that the authority's servers take, with the name and the URIs that were asked for."""
+    uri = "spiffe://acme.test/robot"
+    out = succeed("certs", "create", tmp_path, "--client", "robot-7", "--uri", uri)
+    assert out.splitlines()[-2:] == ["wrote clients/robot-7.crt", "wrote clients/robot-7.key"]
+    found = read_certificate(ssl.PEM_cert_to_DER_cert((tmp_path / "clients/robot-7.crt").read_text()))  # fmt: skip
+    assert found is not None
+    assert (found.common_names, found.san_uri, found.san_dns) == (("robot-7",), (uri,), ())
+    assert (tmp_path / "clients/robot-7.key").stat().st_mode & 0o777 == 0o600
+    shown = (tmp_path / "clients/robot-7.crt", tmp_path / "clients/robot-7.key")
+    assert await handshake(tmp_path, "localhost", shown) == "TLSv1.3"
+
+
+def test_a_client_is_never_overwritten(tmp_path: Path) -> None:
+    """A second one of the same name is kept; where it is not for what was asked for, that is said."""
+    succeed("certs", "create", tmp_path, "--client", "robot", "--uri", "spiffe://acme.test/Robot")
+    before = (tmp_path / "clients/robot.crt").read_bytes()
+    again = succeed("certs", "create", tmp_path, "--client", "robot", "--uri", "spiffe://acme.test/Robot")  # fmt: skip
+    assert again.count("kept ") == 6
+    done = run(
+        "certs", "create", tmp_path, "--client", "robot", "--uri", "spiffe://acme.test/admin"
+    )
+    assert done.exit_code == 1
+    assert "not for spiffe://acme.test/admin" in done.output
+    assert (tmp_path / "clients/robot.crt").read_bytes() == before
+
+
+def test_an_authority_whose_key_is_elsewhere_signs_no_client(tmp_path: Path) -> None:
+    """It may have been taken to a safer place: the servers' certificate is kept, and a client's is not made."""
+    succeed("certs", "create", tmp_path)
+    (tmp_path / "ca.key").unlink()
+    done = run("certs", "create", tmp_path, "--client", "robot")
+    assert done.exit_code == 1
+    assert "ca.key cannot be read" in done.output
+    assert not (tmp_path / "clients").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--uri", "spiffe://a.test/b"), ("--client", "../x"), ("--client", ""), ("--client", "a", "--uri", "no uri"), ("--client", "a", "--uri", "x:ä")],
+)  # fmt: skip
+def test_what_a_client_cannot_be(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Names that are no file's, URIs that are none: wrong usage, before anything is written."""
+    assert run("certs", "create", tmp_path, *options).exit_code == 2
+    assert list(tmp_path.iterdir()) == []

@@ -84,7 +84,7 @@ tests:
 
 def read(folder: Path, config: str = CONFIG, **policies: str) -> Loaded:
     """The configuration in this folder, its policies in `policies/NAME.yaml`."""
-    (folder / "policies").mkdir(exist_ok=True)
+    (folder / "policies").mkdir(parents=True, exist_ok=True)
     for name, text in (policies or {"p": POLICY}).items():
         (folder / "policies" / f"{name}.yaml").write_text(text)
     file = folder / "authproxy.yaml"

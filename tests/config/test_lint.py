@@ -45,3 +45,30 @@ def test_the_key_of_the_assertion_is_a_key_file(tmp_path: Path) -> None:
 def test_a_configuration_that_cannot_be_read_has_no_warnings(tmp_path: Path) -> None:
     """Its errors come first."""
     assert warnings(tmp_path, "[]") == []
+
+
+def with_certificates(*authorities: str) -> str:
+    """The configuration whose `machines` take certificates, and a listener for each of these authorities' files."""
+    config = CONFIG.replace("  machines:\n    type: jwt\n    issuer: https://machines.test\n    audiences: [api]\n    algorithms: [HS256]\n    keys: {secret: {env: HMAC}}\n", "  machines: {type: certificate, subject: cn}\n")  # fmt: skip
+    assert config != CONFIG
+    more = "".join(
+        f"  - address: 127.0.0.1:900{at}\n    tls:\n      certificates: [{{certificate: a.crt, private_key: b.key}}]\n"
+        f"      client_certificates: {{authorities: {file}}}\n"
+        for at, file in enumerate(authorities)
+    )
+    return config.replace("admin:", f"{more}admin:")
+
+
+def test_certificates_that_nobody_asks_for_are_a_warning(tmp_path: Path) -> None:
+    """An authenticator for certificates serves nobody where no listener asks for one."""
+    ((code, text),) = warnings(tmp_path / "never", with_certificates())
+    assert code == "certificate-never-asked"
+    assert "`machines`" in text
+    assert warnings(tmp_path / "asked", with_certificates("ca.pem", "ca.pem")) == []
+
+
+def test_authorities_that_differ_are_a_warning(tmp_path: Path) -> None:
+    """One authenticator takes what either of them signs: whoever runs the one could name subjects of the other."""
+    ((code, text),) = warnings(tmp_path, with_certificates("ca.pem", "other.pem", "ca.pem"))
+    assert code == "authorities-differ"
+    assert "other.pem" in text

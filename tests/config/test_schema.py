@@ -164,8 +164,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"state": {"url": "redis://h"}},
         {"state": {"url": "rediss://u:p@h"}},
         {"state": {"password": {"env": "P"}}},
-        {"listeners": [LISTENERS[0] | {"redirect_to_https": 443}]},
-        {"listeners": [LISTENERS[0] | {"proxy_protocol": ["10.0.0.0/8"]}]},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
         {"logging": {"decisions": {"path": "x"}}},
         {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},

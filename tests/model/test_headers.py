@@ -31,6 +31,7 @@ NEVER_PASS = [
     "X-Authproxy-Anything", "X-Auth-Request-Access-Token", "X-Auth-User", "X-Remote-User", "X-User", "X-User-Id",
     "X-Authenticated-Userid", "X-WebAuth-User", "X-Forwarded-Access-Token", "X-Pomerium-Jwt-Assertion",
     "X-Goog-Authenticated-User-Email", "Cf-Access-Jwt-Assertion", "X-Amzn-Oidc-Data", "X-Ms-Client-Principal",
+    "Client-Cert", "Client-Cert-Chain", "Client_Cert", "X-Client-Cert", "X-SSL-Client-Cert", "X-SSL-Client-S-DN", "X-SSL-Cert", "SSL-Client-Verify",
     "Remote-Anything", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Tls-Client-Cert",
     "Forwarded", "X-Real-IP", "X-Original-URL", "X-Original-Forwarded-For", "X-Rewrite-URL",
     *HOP_BY_HOP, "Host", "Content-Length", "Expect",

@@ -217,6 +217,8 @@ def test_another_log_is_another_log(loaded: Loaded) -> None:
     ("name", "value"),
     [
         ("listeners", [{"address": "127.0.0.1:9999"}]),
+        ("listeners", [{"address": "127.0.0.1:0", "redirect_to_https": 443}]),
+        ("listeners", [{"address": "127.0.0.1:0", "proxy_protocol": ["10.0.0.0/8"]}]),
         ("admin", {"address": "127.0.0.1:9998"}),
         ("workers", 3),
         ("state", {"url": "lmdb:elsewhere"}),
@@ -232,6 +234,33 @@ def test_what_cannot_change_while_serving_is_named(loaded: Loaded, name: str, va
     assert (problem.code, problem.file.endswith("authproxy.yaml")) == ("needs-restart", True)
     assert problem.column > 1
     assert "restart" in problem.remedy
+
+
+def tls_listener(loaded: Loaded, authorities: str = "a.pem", **more: Any) -> list[dict[str, Any]]:
+    """A listener that asks for client certificates, whose files need not be there."""
+    wanted = {"authorities": authorities, "mode": more.pop("mode", "optional")}
+    pair = {"certificate": "a.crt", "private_key": "a.key"}
+    return [{"address": "127.0.0.1:0", "tls": {"certificates": [pair], "client_certificates": wanted, **more}}]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{"mode": "required"}, {"hsts": "1d"}, {"profile": "modern"}, {"authorities": "b.pem"}])  # fmt: skip
+def test_how_tls_is_spoken_cannot_change(loaded: Loaded, change: dict[str, Any]) -> None:
+    """Which files hold certificates and authorities may, and is looked at; all else of `tls` needs a restart."""
+    rewrite(loaded, listeners=tls_listener(loaded))
+    before = compile_runtime(load(loaded.file), {})
+    rewrite(loaded, listeners=tls_listener(loaded, **change))
+    with pytest.raises(ConfigError) as caught:
+        prepare(loaded.file, {}, before)
+    codes = {problem.code for problem in caught.value.problems}
+    assert codes == ({"bad-authorities", "bad-certificate"} if "authorities" in change else {"needs-restart"})  # fmt: skip
+
+
+def test_authorities_are_watched(loaded: Loaded) -> None:
+    """As every file that the configuration names."""
+    rewrite(loaded, listeners=tls_listener(loaded))
+    watch = Watch(load(loaded.file))
+    (loaded.folder / "a.pem").write_text("x")
+    assert news(watch) == NEWS
 
 
 def test_a_section_that_is_gone_is_a_change_too(loaded: Loaded) -> None:

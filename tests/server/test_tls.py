@@ -24,9 +24,9 @@ from authproxy.model.errors import ConfigError
 from authproxy.server.tls import (
     Certificates,
     context_for,
-    listener_context,
     names_of,
     pass_over_bad_names,
+    read_certificates,
 )
 from tests.playbook import OPEN, configuration, playbook, write_files
 
@@ -141,11 +141,10 @@ def test_the_name_chooses_the_certificate(make: Make) -> None:
     certificates = Certificates()
     for pair in pairs:
         certificates.add(names_of(pair[0]), context_for(*pair, "intermediate"))
-    assert certificates.default is not None
     shown = {
         name: [
             ssl.PEM_cert_to_DER_cert(pair[0].read_text()) for pair in pairs
-        ].index(handshake(certificates.default, name))
+        ].index(handshake(certificates.context, name))
         for name in (None, "first.test", "second.test", "ALSO.test", "a.wild.test", "a.b.wild.test", "wild.test", "other")
     }  # fmt: skip
     assert shown == {
@@ -182,7 +181,7 @@ def test_what_cannot_be_used_is_a_problem_with_its_place(make: Make, tmp_path: P
     tls = loaded.usable().listeners[0].tls
     assert tls is not None
     with pytest.raises(ConfigError) as failed:
-        listener_context(loaded, 0, tls)
+        read_certificates(loaded, 0, tls)
     texts = [str(problem) for problem in failed.value.problems]
     assert len(texts) == 4
     assert "does not exist" in texts[0]

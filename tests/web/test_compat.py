@@ -11,12 +11,16 @@ from aiohttp import http_parser, web, web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.server import worker
 from authproxy.web import compat
-from authproxy.web.compat import ClientConnection, Server
+from authproxy.web.compat import ClientConnection
+from authproxy.web.listener import Server
 from tests.playbook import playbook
-from tests.wire import HELLO, answering, in_turn, request, until
+from tests.wire import HELLO, answering, in_turn, request
+
+PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ async def server() -> Server:
     async def never(*_: object) -> web.StreamResponse:
         raise AssertionError
 
-    return Server(never, never, Bounds(), name="test", tls=False, runtime=None)
+    return Server(never, never, Bounds(), name="test", settings=PLAIN, runtime=None)
 
 
 def test_only_the_c_parser_serves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,21 +63,6 @@ async def test_a_connection_has_what_we_read_of_it(server: Server) -> None:
     assert callable(connection._drain_helper)
     assert callable(connection._parser.message_consumed)  # type: ignore[union-attr]
     assert server._connections == {}
-
-
-async def test_options_are_really_applied(server: Server) -> None:
-    """Aiohttp drops all options when it does not know one; ours reach the connection or raise."""
-    connection = server()
-    assert connection.max_line_size == Bounds().uri_bytes
-    assert connection.max_field_size == Bounds().header_bytes
-    assert connection.max_headers == Bounds().header_fields
-    assert not connection._logging_enabled
-    assert connection._read_bufsize == compat.READ_BUFFER
-    assert connection._keepalive_timeout == compat.NEVER
-    assert server.handler_cancellation is True
-    server._options["no_such_option"] = 1
-    with pytest.raises(TypeError, match="no_such_option"):
-        server()
 
 
 async def test_bodies_are_not_decompressed() -> None:
@@ -211,23 +200,6 @@ async def test_a_busy_connection_is_not_idle(monkeypatch: pytest.MonkeyPatch) ->
         for _ in range(20):
             assert (await p.request("GET", "/", link=link)).status == 200
             await asyncio.sleep(0.015)
-
-
-async def test_connections_are_counted_over_all_listeners() -> None:
-    """Past `connections`, whichever listener they came to, a new one is told `overloaded` and closed."""
-    listeners = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.2:0"}]
-    async with playbook(listeners=listeners, bounds={"connections": 2}) as p:
-        kept = [await p.connect(0), await p.connect(1)]
-        for link in kept:
-            assert (await p.request("GET", "/", link=link)).status == 200
-        for listener in (0, 1):
-            refused = await p.connect(listener)
-            answer = await refused.answer()
-            assert (answer.status, answer.code) == (503, "overloaded")
-            assert await refused.rest() == b""
-        kept.pop().close()
-        await until(lambda: sum(server.count for server in p.worker._servers) == 1)
-        assert (await p.request("GET", "/")).status == 200
 
 
 @pytest.mark.parametrize(
