@@ -212,6 +212,9 @@ class ClientConnection(RequestHandler):
     async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> bool:
         """Answer one request; may the connection go on?"""
         server, handle = self._server, self._server.handle
+        if not isinstance(message, _ErrInfo) and message.url is None:
+            # `CONNECT` without a target: the parser lets it through, and no request can be made of it.
+            message = error_info(Refusal("bad_request", "parser", close=True))
         if isinstance(message, _ErrInfo):
             handle, message = self._refuser(message), ERROR
         # The writer is for aiohttp's own answers, and made when there is one.

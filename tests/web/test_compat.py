@@ -289,3 +289,11 @@ async def test_pipelining_is_bounded() -> None:
             connection = connection or p.worker._servers[0].connections[0]
             assert isinstance(connection, ClientConnection)
             assert len(connection._messages) <= web_protocol.MAX_MSG_QUEUE_SIZE
+
+
+@pytest.mark.parametrize("line", [b"CONNECT  \r\n", b"CONNECT  HTTP/1.1\r\n"])
+async def test_trap_connect_without_a_target(line: bytes) -> None:
+    """The parser makes a message without a URL of it; it is refused and logged like any other, and nothing fails."""
+    async with playbook() as p:
+        assert (await p.raw(line + b"Host: a\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await p.logged())[0]["code"] == "bad_request"
