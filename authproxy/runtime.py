@@ -17,6 +17,7 @@ from authproxy.authn.authenticator import Authenticator
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.logins import LoginAuthenticator
 from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config, Upstream
@@ -69,6 +70,7 @@ class Runtime:
     limiter: Limiter
     store: Store
     records: Records
+    revocations: Revocations
     access_log: AccessLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
@@ -130,6 +132,7 @@ class Verification:
     header_rules: HeaderRules
     profile: IdentityProfile
     cache: IdentityCache
+    revocations: Revocations
     records: Records
     sessions: Sessions
     checks: PasswordChecks
@@ -145,7 +148,9 @@ class Verification:
         if not route.authenticators:
             return None
         return Authentication(
-            [self.authenticators[name] for name in route.authenticators], self.cache
+            [self.authenticators[name] for name in route.authenticators],
+            self.cache,
+            self.revocations,
         )
 
     def rendered(self, identity: Identity) -> Identity:
@@ -184,6 +189,7 @@ def verification(
     """Read the keys and compile what decides; the records are those of `previous`, or are opened when first used.
 
     Remote key sets whose section is the same are taken over from `previous` as they are.
+    Nothing is revoked as far as it knows: whoever has a list puts it there.
 
     Raises:
         ConfigError: the configuration has errors, or a key file cannot be used.
@@ -203,6 +209,7 @@ def verification(
         HeaderRules(config.identity.strip),
         profile,
         IdentityCache(),
+        Revocations(),
         records,
         sessions,
         checks,
@@ -255,6 +262,7 @@ def compile_runtime(
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
     decides = verification(loaded, environ, previous)
+    decides.revocations = previous.revocations if previous else Revocations(decides.records)
     config = decides.config
     upstreams = upstream_settings(loaded)
     signing = assertions(loaded)
@@ -265,8 +273,7 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    url = state_url(config, environ)
-    store = previous.store if previous else open_store(url, loaded.folder)
+    store = previous.store if previous else open_store(state_url(config, environ), loaded.folder)
     limiter = (
         previous.limiter
         if previous
@@ -290,6 +297,7 @@ def compile_runtime(
         upstreams=upstreams,
         authenticators=decides.authenticators,
         records=decides.records,
+        revocations=decides.revocations,
         sessions=decides.sessions,
         checks=decides.checks,
         assertions=signing,

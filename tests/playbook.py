@@ -13,7 +13,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -193,9 +193,16 @@ class Errors(logging.Handler):
 
 @asynccontextmanager
 async def playbook(
-    *routes: Json, play: Play | bytes = HELLO, folder: Path | None = None, **config: Any
+    *routes: Json,
+    play: Play | bytes = HELLO,
+    folder: Path | None = None,
+    spoil: Callable[[Path], None] = lambda _folder: None,
+    **config: Any,
 ) -> AsyncIterator[Proxy]:
-    """A proxy with these routes (by default `OPEN` and `GUARDED`) in front of a backend that plays `play`."""
+    """A proxy with these routes (by default `OPEN` and `GUARDED`) in front of a backend that plays `play`.
+
+    `spoil` is called with its folder before it starts.
+    """
     backend = Backend(play if callable(play) else answering(play))
     server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=LINE_MOST)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -204,6 +211,7 @@ async def playbook(
             loaded = write_files(
                 Path(place), configuration(url, **config), routes or (OPEN, GUARDED)
             )
+            spoil(loaded.folder)
             async with serving(loaded, backend) as proxy:
                 yield proxy
     finally:

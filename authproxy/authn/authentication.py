@@ -10,6 +10,7 @@ from typing import Any
 
 from authproxy.authn.authenticator import Authenticator, Credential, length_prefixed
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presented, Slot, challenge
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
@@ -51,12 +52,19 @@ class Authentication:
         "_missing",
         "_only",
         "_readings",
+        "_revocations",
         "credential_cookies",
         "credential_headers",
     )
 
-    def __init__(self, authenticators: Sequence[Authenticator], cache: IdentityCache) -> None:
+    def __init__(
+        self,
+        authenticators: Sequence[Authenticator],
+        cache: IdentityCache,
+        revocations: Revocations,
+    ) -> None:
         self._cache = cache
+        self._revocations = revocations
         doors = [(one.takes, slot.name) for one in authenticators for slot in one.slots]
         if len(set(doors)) < len(doors):
             raise ValueError("two authenticators of a route take the same from the same place")
@@ -102,9 +110,17 @@ class Authentication:
             key = reading.cache_key(credential)
             memo[Authentication] = reading, reading.fingerprint, key
         identity = self._cache.get(key, now)
-        if identity is not None and authenticator.in_time(identity, now):
-            return identity
-        return None
+        if identity is None or not authenticator.in_time(identity, now):
+            return None
+        revocations = self._revocations
+        if revocations.watchful and (not revocations.known or revocations.why(identity)):
+            return None
+        return identity
+
+    @property
+    def refused(self) -> tuple[tuple[str, str], ...]:
+        """The WWW-Authenticate of a 401 to whoever presented something (RFC 6750 section 3)."""
+        return self._error
 
     async def authenticate(
         self, presented: Presented, now: float, admit_unverified: Callable[[], None]
@@ -112,8 +128,9 @@ class Authentication:
         """Who is calling. `admit_unverified` is asked once before a credential that the cache does not know is judged.
 
         Raises:
-            Refusal: `unauthenticated`, `token_invalid` or `token_expired`, with its WWW-Authenticate; `bad_request`
-                for a credential that is there twice; whatever `admit_unverified` raises.
+            Refusal: `unauthenticated`, `token_invalid`, `token_expired` or `token_revoked`, with its WWW-Authenticate;
+                `bad_request` for a credential that is there twice; `state_unavailable` while nobody knows what is
+                revoked; whatever `admit_unverified` raises.
         """
         found = self._found(presented)
         if not found:
@@ -122,6 +139,8 @@ class Authentication:
             reading, identity = self._known(found, now) or await self._decide(
                 found, presented, now, admit_unverified
             )
+            if self._revocations.watchful:
+                self._revocations.check(identity)
             if reading.authenticator.proves:
                 await reading.authenticator.check_proof(identity, presented, now)
         except Refusal as refusal:

@@ -134,6 +134,7 @@ def explain(
     Example: authproxy policy explain GET https://app.example/orders/1 --subject alice --group eng
     """
     from authproxy.cli.explanation import Asked, explain_request, render_text
+    from authproxy.cli.revocation import known_revocations
     from authproxy.runtime import verification
 
     described = bool(group or scope or claim or authenticator)
@@ -150,9 +151,13 @@ def explain(
         client=client,
         headers=tuple(_header(text) for text in header or ()),
     )
-    decides = verification(load_config(config), os.environ)
+    loaded, now = load_config(config), time.time()
+    decides = verification(loaded, os.environ)
+    decides.revocations, unread = known_revocations(loaded, os.environ, now)
+    if unread and (token is not None or header):
+        print(f"authproxy: the revocation list was not looked at: {unread}", file=sys.stderr)
     try:
-        explanation = explain_request(decides, asked, time.time())
+        explanation = explain_request(decides, asked, now)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if format is Format.json:

@@ -1,4 +1,4 @@
-"""`authproxy token`: make test tokens, read them, and ask what the configuration says of one.
+"""`authproxy token`: make test tokens, read them, ask what the configuration says of one, and revoke.
 
 A token comes as an argument or on stdin, and only `issue` ever prints one.
 """
@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import time
+from datetime import datetime
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from authproxy.cli.options import ConfigOption, load_config
 
-app = typer.Typer(name="token", help="Make, read and verify tokens.", no_args_is_help=True)
+app = typer.Typer(name="token", help="Make, read, verify and revoke tokens.", no_args_is_help=True)
 
 STDIN_MOST = 1 << 20
 
@@ -102,18 +103,108 @@ def verify(token: TokenArgument = None, config: ConfigOption = None) -> None:
     Example: authproxy token issue --subject ann | authproxy token verify
     """
     from authproxy.cli.issuer_keys import fetch_for_token
+    from authproxy.cli.revocation import known_revocations
     from authproxy.cli.token_verdict import GOOD, judge_token, verdict_lines
     from authproxy.runtime import verification
 
     text = _read_token(token)
-    decides = verification(load_config(config), os.environ)
+    loaded = load_config(config)
+    decides = verification(loaded, os.environ)
     fetch_for_token(decides.authenticators.values(), text)
     now = time.time()
+    decides.revocations, unread = known_revocations(loaded, os.environ, now)
     verdict = judge_token(decides, text, now)
+    if unread:
+        typer.echo(f"authproxy: the revocation list was not looked at: {unread}", err=True)
     for line in verdict_lines(verdict, now):
         print(_printable(line))
     if verdict.code != GOOD:
         raise typer.Exit(1)
+
+
+@app.command()
+def revoke(
+    token: TokenArgument = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", metavar="S", help="All that S was issued until now."),
+    ] = None,
+    jti: Annotated[
+        str | None, typer.Option("--jti", metavar="J", help="The token with this `jti`.")
+    ] = None,
+    authenticator: Annotated[
+        str | None,
+        typer.Option("--authenticator", metavar="A", help="Whose subject or `jti` it is."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="TIME",
+            help="When it ends by itself, as 2026-12-31T00:00:00Z; for a subject a year if not said.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Refuse from now on what was good: one token until it ends, or all of a subject. Every worker knows within a second.
+
+    A token is verified first, as by `token verify`; one that is not good is not put on the list (exit 1).
+
+    Example: authproxy token revoke - < token.txt
+    Example: authproxy token revoke --subject ann --authenticator tokens
+    """
+    from authproxy.cli.revocation import NotRevoked, revoke_all_of, revoke_id, revoke_token
+
+    _check_revocation(token, subject, jti, authenticator, until)
+    for name, text in (("--subject", subject), ("--jti", jti)):
+        _check_text(name, *([] if text is None else [text]))
+    now = time.time()
+    end = None if until is None else _moment(until, now)
+    text = _read_token(token) if subject is None and jti is None else ""
+    loaded = load_config(config)
+    if authenticator is not None and authenticator not in loaded.usable().authenticators:
+        known = ", ".join(loaded.usable().authenticators)
+        raise typer.BadParameter(f"there is only {known}", param_hint="--authenticator")
+    try:
+        if subject is not None:
+            done = revoke_all_of(loaded, os.environ, authenticator or "", subject, end, now)
+        elif jti is not None:
+            done = revoke_id(loaded, os.environ, authenticator or "", jti, end or now, now)
+        else:
+            done = revoke_token(loaded, os.environ, text, now)
+    except NotRevoked as failure:
+        _fail(_printable(str(failure)))
+    print(_printable(str(done)))
+
+
+def _check_revocation(
+    token: str | None, subject: str | None, jti: str | None, authenticator: str | None, until: str | None
+) -> None:  # fmt: skip
+    """Refuse options that contradict each other, before anything is read."""
+    if subject is None and jti is None:
+        if authenticator is not None or until is not None:
+            raise typer.BadParameter("these need --subject or --jti", param_hint="--authenticator, --until")  # fmt: skip
+        return
+    if token is not None or (subject is not None and jti is not None):
+        raise typer.BadParameter("give one of TOKEN, --subject and --jti")
+    if authenticator is None:
+        raise typer.BadParameter("say whose it is", param_hint="--authenticator")
+    if jti is not None and until is None:
+        problem = "a `jti` alone does not say when its token ends: give that time"
+        raise typer.BadParameter(problem, param_hint="--until")
+
+
+def _moment(text: str, now: float) -> float:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        problem = f"{text[:60]!r} is no time with its zone: 2026-12-31T00:00:00Z"
+        raise typer.BadParameter(problem, param_hint="--until")
+    if found.timestamp() <= now:
+        raise typer.BadParameter("this has passed", param_hint="--until")
+    return found.timestamp()
 
 
 def _read_token(argument: str | None) -> str:

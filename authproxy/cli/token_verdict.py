@@ -1,6 +1,6 @@
 """What the configuration says of a token, and why, in words for the operator; callers are told much less.
 
-The verdict is the server's own: its verifiers are asked. The words only explain it.
+The verdict is the server's own: its verifiers and its revocation list are asked. The words only explain it.
 """
 
 from collections.abc import Mapping
@@ -36,13 +36,17 @@ _REASONS = {
     "subject": "its subject (`{subject}`) is missing, or no text",
     "claim": "a claim that is read is no text, or holds a control character",
 }
+_REVOKED = {
+    "credential": "this token was put on the revocation list",
+    "subject": "all that its subject was issued up to a later moment was revoked",
+}
 _TIMES = ("exp", "nbf", "iat")
 _LONGEST = 120
 
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """`code` is `good` or a code of refusals; `reason` explains a refusal; `identity` is there where it is good."""
+    """`code` is `good` or a code of refusals; `reason` explains a refusal; `identity` is there where it is good or was."""
 
     code: str
     authenticator: str | None
@@ -61,9 +65,28 @@ def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
             reason = _explain(refusal.reason, verifier.settings, token, now)
             refused.append(TokenVerdict(refusal.code, name, reason))
             continue
-        if identity is not None:
+        if identity is None:
+            continue
+        revoked = decides.revocations.why(identity)
+        if not revoked:
             return TokenVerdict(GOOD, name, identity=identity)
+        reason = f"{revoked}: {_REVOKED[revoked]}"
+        refused.append(TokenVerdict("token_revoked", name, reason, identity))
     return refused[0] if refused else TokenVerdict("token_invalid", None, _nobodys(decides, token))
+
+
+def good_identities(decides: Verification, token: str, now: float) -> list[Identity]:
+    """Whom each authenticator takes it for, revoked or not; those that refuse it or call it another's left out."""
+    credential = Credential(token)
+    found: list[Identity] = []
+    for verifier in _verifiers(decides).values():
+        try:
+            identity = verifier.verify(credential, now)
+        except Refusal:
+            continue
+        if identity is not None:
+            found.append(identity)
+    return found
 
 
 def _verifiers(decides: Verification) -> dict[str, JwtVerifier]:

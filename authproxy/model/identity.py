@@ -12,7 +12,8 @@ class Identity:
     `claims` are those of the credential as JSON gave them. Times are seconds since the epoch; `expires_at` None
     means that the credential does not end by itself. `credential_id` is the token's `jti`, or the hash of its signed
     part: what revocation knows it by. `header_block` is the identity headers for the backend, rendered once
-    (`b"Name: value\r\n"` each); None where they would be over the bound of 8 KiB.
+    (`b"Name: value\r\n"` each); None where they would be over the bound of 8 KiB. `marks` are what the revocation list
+    would hold of it, made by `authn.revocation` once somebody asks.
     """
 
     authenticator: str
@@ -28,3 +29,4 @@ class Identity:
     expires_at: float | None = None
     credential_id: str = ""
     header_block: bytes | None = b""
+    marks: tuple[bytes, ...] = field(default=(), init=False, compare=False, repr=False)

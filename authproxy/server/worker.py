@@ -1,7 +1,7 @@
 """A worker: opens what it serves with, serves until it is told to stop, drains, and ends.
 
-Everything periodic is one timer: connection clocks, log flushes, the store's sweep. Only what may wait for the disk, the
-durable records, has another.
+Everything periodic is one timer: connection clocks, log flushes, the store's sweep. Only what may wait for the disk has
+another (upkeep.py).
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
+from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import AccessLog
 from authproxy.telemetry.exposition import exposition
@@ -74,6 +75,7 @@ class Worker:
         self._last_reload = pages.reloads[number]
         self._last_reload.clear()
         self._place = Place(number, os.getpid(), time.time(), pages.workers)
+        self._upkeep = Upkeep(runtime.records, runtime.revocations, self._look_at_streams)
         self._watch = watch
         self._descriptors = descriptors.Watch()
         self._lifecycle = lifecycle
@@ -95,6 +97,7 @@ class Worker:
         """Serve; `announce` is called once requests are taken. Ends after a signal and the drain that follows."""
         loop = asyncio.get_running_loop()
         self._open_store()
+        await self._upkeep.turn()
         self._runtime.open_pools()
         await self._keys.follow(self._runtime)
         if self._runtime.traces is not None:
@@ -104,7 +107,7 @@ class Worker:
         self._measure()
         self._metrics.set("authproxy_config_reload_success", 1.0)
         self._take_signals(loop)
-        periodic = [loop.create_task(self._tick()), loop.create_task(self._keep_records())]
+        periodic = [loop.create_task(self._tick()), loop.create_task(self._upkeep.run())]
         self._unready = None
         announce()
         try:
@@ -233,7 +236,7 @@ class Worker:
         return runner
 
     def _why_unready(self) -> str | None:
-        return self._unready or self._keys.unready()
+        return self._unready or self._keys.unready() or self._upkeep.unready
 
     def _facts(self) -> Generator[None, None, Facts]:
         """What `/status` is made of, in many steps."""
@@ -261,8 +264,7 @@ class Worker:
                     access_log.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
-                    for stream in tuple(server.streams):
-                        stream.look(time.time())
+                self._look_at_streams()
                 self._descriptors.look()
                 self._measure()
                 self._look_at_files(loop.time())
@@ -272,19 +274,16 @@ class Worker:
             except Exception:
                 log.exception("a periodic task failed")
 
-    async def _keep_records(self) -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self._runtime.records.sweep(time.time(), SWEEP_KEYS)
-            except StateUnavailable:
-                continue
-            except Exception:
-                log.exception("a periodic task failed")
+    def _look_at_streams(self) -> None:
+        now, revocations = time.time(), self._runtime.revocations
+        for server in self._servers:
+            for stream in tuple(server.streams):
+                stream.look(now, revocations)
 
     def _measure(self) -> None:
         """Bring what is not counted by the request up to date."""
         self._metrics.set_connections(self._listeners.counts())
+        self._metrics.set("authproxy_revocations", len(self._runtime.revocations))
         bring_figures(self._runtime, self._metrics)
         self._rates.sample(time.monotonic())
 

@@ -37,10 +37,11 @@ PAGE = 1_000
 # Often enough for others growing the map meanwhile, and for doublings from the first size to the last.
 ATTEMPTS = 10
 
-# One tree: the layout; `r` KIND 0 KEY -> head, value; `s` KIND 0 SEQUENCE -> KEY; `l` KIND 0 -> the last SEQUENCE.
+# One tree: the layout; `r` KIND 0 KEY -> head, value; `s` KIND 0 SEQUENCE -> KEY; `l` KIND 0 -> the last SEQUENCE, count.
 LAYOUT_KEY = b"#layout"
 HEAD = Struct("<dQ")  # expiry, sequence
 SEQUENCE = Struct(">Q")  # in the order of bytes, which is the order of the tree
+TALLY = Struct(">QQ")
 
 
 class Damaged(Exception):  # noqa: N818  # it becomes StateUnavailable, which says what to do
@@ -61,6 +62,7 @@ class LmdbRecords(Records):
         # Held by a read, and by whoever opens, closes or resizes the map. Only the thread resizes, as only it writes.
         self._lock = Lock()
         self._thread: ThreadPoolExecutor | None = None
+        self._inode = 0
         self._swept_to = b"r"
 
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
@@ -91,22 +93,28 @@ class LmdbRecords(Records):
         step = partial(_remove_all, [_record_key(kind, key)], math.inf)
         return bool(await self._in_thread(partial(self._transact, step, spare=True)))
 
-    async def since(self, kind: str, sequence: int, now: float) -> list[Record]:
+    async def since(
+        self, kind: str, sequence: int, now: float, most: int | None = None
+    ) -> list[Record]:
         found: list[Record] = []
         while True:
             page = await self._read(partial(_page, kind, sequence))
             found += [record for record in page if record.expiry > now]
-            if len(page) < PAGE:
-                return found
+            if len(page) < PAGE or (most is not None and len(found) >= most):
+                return found[:most]
             sequence = page[-1].sequence
             await asyncio.sleep(0)  # a long list keeps nobody waiting
 
     async def latest(self, kind: str) -> int:
-        where = _latest_key(kind)
-        held = await self._read(lambda transaction: transaction.get(where))
-        return SEQUENCE.unpack(held)[0] if held else 0
+        return (await self._read(partial(_tally, kind)))[0]
+
+    async def count(self, kind: str) -> int:
+        return (await self._read(partial(_tally, kind)))[1]
 
     async def sweep(self, now: float, most: int) -> int:
+        if self._env is not None and _inode(self._folder) != self._inode:
+            # Another one was put in its place: what is written from now on is written there.
+            await self._in_thread(self._let_go)
         expired, swept_to = await self._read(
             lambda transaction: _expired(transaction, self._swept_to, now, most)
         )
@@ -211,6 +219,7 @@ class LmdbRecords(Records):
             self._check_length(env, data)
             _check_layout(env, new=not mark.exists())
             mark.touch(0o600)
+            self._inode = _inode(self._folder)
         except BaseException:
             env.close()
             raise
@@ -228,6 +237,13 @@ class LmdbRecords(Records):
             for key, value in cursor:  # what was cut off shows as an error here
                 if key.startswith(b"r"):
                     _head(value)
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return (folder / "data.mdb").stat().st_ino
+    except OSError:
+        return 0
 
 
 def _reserve(file: Path, size: int) -> None:
@@ -259,8 +275,17 @@ def _sequence_key(kind: str, sequence: int) -> bytes:
     return b"s%b\0%b" % (kind.encode(), SEQUENCE.pack(sequence))
 
 
-def _latest_key(kind: str) -> bytes:
+def _tally_key(kind: str) -> bytes:
     return b"l%b\0" % kind.encode()
+
+
+def _tally(kind: str, transaction: Transaction) -> tuple[int, int]:
+    """The last sequence of a kind, and how many records there are."""
+    held = transaction.get(_tally_key(kind))
+    if held is None:
+        return 0, 0
+    sequence, count = TALLY.unpack(held)
+    return sequence, count
 
 
 def _head(held: bytes) -> tuple[float, int]:
@@ -274,13 +299,13 @@ def _head(held: bytes) -> tuple[float, int]:
 def _write(
     transaction: Transaction, kind: str, key: bytes, held: bytes | None, expiry: float, value: bytes
 ) -> None:
-    latest = transaction.get(_latest_key(kind))
-    sequence = 1 + (SEQUENCE.unpack(latest)[0] if latest else 0)
+    latest, count = _tally(kind, transaction)
+    sequence = latest + 1
     if held is not None:
         transaction.delete(_sequence_key(kind, _head(held)[1]))
     transaction.put(_record_key(kind, key), HEAD.pack(expiry, sequence) + value)
     transaction.put(_sequence_key(kind, sequence), key)
-    transaction.put(_latest_key(kind), SEQUENCE.pack(sequence))
+    transaction.put(_tally_key(kind), TALLY.pack(sequence, count + (held is None)))
 
 
 def _remove_all(keys: list[bytes], now: float, transaction: Transaction) -> int:
@@ -291,7 +316,10 @@ def _remove_all(keys: list[bytes], now: float, transaction: Transaction) -> int:
         if held is not None and _head(held)[0] <= now:
             kind = where[1 : where.index(b"\0")].decode()
             transaction.delete(_sequence_key(kind, _head(held)[1]))
-            removed += transaction.delete(where)
+            transaction.delete(where)
+            sequence, count = _tally(kind, transaction)
+            transaction.put(_tally_key(kind), TALLY.pack(sequence, count - 1))
+            removed += 1
     return removed
 
 

@@ -45,17 +45,22 @@ class MemoryRecords(Records):
     async def remove(self, kind: str, key: bytes) -> bool:
         return self._kinds.get(kind, {}).pop(key, None) is not None
 
-    async def since(self, kind: str, sequence: int, now: float) -> list[Record]:
+    async def since(
+        self, kind: str, sequence: int, now: float, most: int | None = None
+    ) -> list[Record]:
         found: list[Record] = []
         for record in reversed(self._kinds.get(kind, {}).values()):
             if record.sequence <= sequence:
                 break
             if record.expiry > now:
                 found.append(record)
-        return found[::-1]
+        return found[::-1][:most]
 
     async def latest(self, kind: str) -> int:
         return self._sequences.get(kind, 0)
+
+    async def count(self, kind: str) -> int:
+        return len(self._kinds.get(kind, ()))
 
     async def sweep(self, now: float, most: int) -> int:
         return self._sweep(now, most)

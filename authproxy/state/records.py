@@ -55,15 +55,22 @@ class Records(ABC):
         """Remove a record; was it there? Of several that remove it at once, one is told so."""
 
     @abstractmethod
-    async def since(self, kind: str, sequence: int, now: float) -> list[Record]:
+    async def since(
+        self, kind: str, sequence: int, now: float, most: int | None = None
+    ) -> list[Record]:
         """The living records of a kind written after `sequence`, in the order of writing; all of them after 0.
 
-        Removals are not told: what others must learn of is written, as a record that says so.
+        At most `most`: where there are as many, ask again after the last one. Removals are not told: what others must
+        learn of is written, as a record that says so.
         """
 
     @abstractmethod
     async def latest(self, kind: str) -> int:
         """The sequence of the last write of this kind; 0 where there was none. Cheap: asked several times a second."""
+
+    @abstractmethod
+    async def count(self, kind: str) -> int:
+        """How many records of this kind there are, expired ones that no sweep has met among them. Cheap."""
 
     @abstractmethod
     async def sweep(self, now: float, most: int) -> int:

@@ -22,6 +22,7 @@ HELP = {
         "gauge",
         "1 where the last reload was taken over, 0 where it was refused.",
     ),
+    "authproxy_revocations": ("gauge", "Entries of the revocation list."),
     "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
     "authproxy_key_set_age_seconds": (
         "gauge",

@@ -1,5 +1,7 @@
 """The backend's answer on its way to the client: its head without what is hop-by-hop, its body as it comes."""
 
+from functools import partial
+
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import HOP_BY_HOP, Learned, connection_options
 from authproxy.rate_limits.step import limit_headers
@@ -52,11 +54,9 @@ async def deliver(
         body = b"%x\r\n%b\r\n" % (len(body), body)
     send(request, head + body + (LAST_CHUNK if chunked and whole else b""))
     if not whole:
-        idle = runtime.idle_timeout(exchange)
-        if is_event_stream(answer):
-            await _event_stream(request, connection, chunked=chunked, idle=idle)
-        else:
-            await _stream(request, connection, chunked=chunked, idle=idle)
+        request.connection.patience = runtime.idle_timeout(exchange)
+        with watched(request, partial(_cut, request, connection), expires=is_event_stream(answer)):
+            await _stream(request, connection, chunked=chunked)
     connection.release()
     return Answer(answer.status, keep_alive=keep)
 
@@ -79,22 +79,15 @@ def is_event_stream(answer: AnswerHead) -> bool:
     )
 
 
-async def _event_stream(
-    request: Request, connection: Connection, *, chunked: bool, idle: float
-) -> None:
-    """A stream that must not outlive its identity; it is cut then, and the log says why."""
-    with watched(request, connection.abort) as stream:
-        try:
-            await _stream(request, connection, chunked=chunked, idle=idle)
-        except Refusal:
-            if stream.ended:
-                raise Refusal("token_expired", "stream") from None
-            raise
+def _cut(request: Request, connection: Connection) -> None:
+    """End an answer that must not outlive its identity; nobody shall take it for whole."""
+    connection.abort()
+    if request.connection.write_paused:
+        request.connection.reset()  # it does not read: what waits for it would be waited for
 
 
-async def _stream(request: Request, connection: Connection, *, chunked: bool, idle: float) -> None:
+async def _stream(request: Request, connection: Connection, *, chunked: bool) -> None:
     exchange, client = request.exchange, request.connection
-    client.patience = idle
     while True:
         if client.write_paused:
             await client.drained()

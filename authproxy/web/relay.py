@@ -18,6 +18,7 @@ from authproxy.upstream.pool import Pool
 from authproxy.web.answer import Answer, send
 from authproxy.web.compat import Request
 from authproxy.web.delivery import deliver, interim
+from authproxy.web.streams import watched
 from authproxy.web.tunnel import is_websocket, open_tunnel
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -87,7 +88,11 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
         upload.add_done_callback(lambda task: _upload_ended(task, connection))
-        answer = await connection.head()
+        if request.content.is_eof():
+            answer = await connection.head()
+        else:  # a body that goes on is a stream
+            with watched(request, connection.abort):
+                answer = await connection.head()
         request.exchange.upstream_seconds = time.monotonic() - request.exchange.sent_at
         # An answer before the request's end is passed on at once; the connection cannot be kept then.
         return await deliver(request, connection, answer, runtime, keep=upload.done())

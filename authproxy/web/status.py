@@ -128,6 +128,14 @@ class CacheStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """The revocation list of the worker that answers; not `current` where it could not be read of late."""
+
+    entries: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadStatus:
     """The last reload; `more` problems are only in the log."""
 
@@ -171,6 +179,7 @@ class Status:
     upstreams: list[UpstreamStatus]
     key_sets: list[KeySetStatus]
     identity_cache: CacheStatus
+    revocations: RevocationStatus
     reload: ReloadStatus | None
 
 
@@ -195,6 +204,7 @@ def assemble(facts: Facts) -> Status:
             if isinstance(one, JwtVerifier)
         ],
         identity_cache=_cache(totals),
+        revocations=RevocationStatus(len(runtime.revocations), runtime.revocations.current),
         reload=_reload(facts.reload),
     )
 

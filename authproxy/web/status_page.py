@@ -150,7 +150,7 @@ def _tile(title: str, figure: str, detail: str, plot: str = "") -> str:
 
 
 def _tiles(status: Status) -> str:
-    traffic, cache = status.traffic, status.identity_cache
+    traffic, cache, revoked = status.traffic, status.identity_cache, status.revocations
     open_now = sum(one.connections for one in status.listeners)
     failed = traffic.statuses.get("5xx", 0) / traffic.requests if traffic.requests else 0.0
     looked = f"{cache.hits:,} hits, {cache.misses:,} misses"
@@ -163,6 +163,7 @@ def _tiles(status: Status) -> str:
         _tile("Server errors", percent(failed), f"{traffic.statuses.get('5xx', 0):,} answers of 5xx"),
         _tile("Open connections", f"{open_now:,}", counted(len(status.listeners), "listener")),
         _tile("Identity cache", NONE if cache.ratio is None else percent(cache.ratio), looked),
+        _tile("Revocations", f"{revoked.entries:,}", "current" if revoked.current else "not read of late"),
     )  # fmt: skip
     return f'<div class="tiles">{"".join(tiles)}</div>'
 

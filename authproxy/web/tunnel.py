@@ -104,10 +104,10 @@ async def _carry(
             GOING_AWAY
         )  # it was asked for before the drain, and answered after its beginning
     try:
-        with watched(request, lambda: tunnel.end(POLICY_VIOLATION)) as stream:
+        with watched(request, lambda: tunnel.end(POLICY_VIOLATION), expires=True) as stream:
             await tunnel.run()
-        if stream.ended:
-            exchange.code, exchange.reason = "token_expired", "stream"
+        if stream is not None and stream.code:
+            exchange.code, exchange.reason = stream.code, "stream"
     finally:
         request.server.tunnels.discard(tunnel)
         client.force_close()

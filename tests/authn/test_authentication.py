@@ -11,10 +11,12 @@ from multidict import CIMultiDict
 from authproxy.authn.authentication import Authentication, Reading
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.cache import IdentityCache
+from authproxy.authn.revocation import Revocations, revoke_credential
 from authproxy.authn.slots import Presentation, compile_slot
 from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
+from authproxy.state.memory_records import MemoryRecords
 from tests.authn.tokens import NOW, key_for, keys_for, plain_verifier, token, verifier
 
 BEARER: dict[str, Any] = {"header": "Authorization", "scheme": "Bearer"}
@@ -26,9 +28,17 @@ OTHER = "https://other.test"
 class Door:
     """A route's authentication with what was asked of `admit_unverified`."""
 
-    def __init__(self, *verifiers: JwtVerifier, cache: IdentityCache | None = None) -> None:
+    def __init__(
+        self,
+        *verifiers: JwtVerifier,
+        cache: IdentityCache | None = None,
+        revocations: Revocations | None = None,
+    ) -> None:
+        self.revocations = Revocations() if revocations is None else revocations
         self.cache = cache or IdentityCache()
-        self.authentication = Authentication(verifiers or [plain_verifier()], self.cache)
+        self.authentication = Authentication(
+            verifiers or [plain_verifier()], self.cache, self.revocations
+        )
         self.admitted = 0
         self.closed = False
 
@@ -37,6 +47,15 @@ class Door:
         if self.closed:
             raise Refusal("rate_limited", "failed_authentications")
         self.admitted += 1
+
+    async def revoke(self, identity: Identity) -> None:
+        """Put the credential of this identity on the list."""
+        records = MemoryRecords()
+        await revoke_credential(
+            records, identity.authenticator, identity.credential_id, NOW + 9_999, NOW
+        )
+        self.revocations._records = records
+        await self.revocations.refresh(NOW)
 
     async def identity(self, *fields: tuple[str, str], now: float = NOW) -> Identity:
         """Who comes with these headers."""
@@ -271,7 +290,7 @@ def test_what_the_backend_must_not_get() -> None:
     """The names of all slots of all authenticators, headers in lower case, cookies as they are."""
     one = verifier(name="one", token_from=[BEARER, {"header": "X-Token"}])
     two = verifier(name="two", issuer=OTHER, token_from=[{"cookie": "Tok"}])
-    authentication = Authentication([one, two], IdentityCache())
+    authentication = Authentication([one, two], IdentityCache(), Revocations())
     assert authentication.credential_headers == {b"authorization", b"x-token"}
     assert authentication.credential_cookies == {"Tok"}
 
@@ -279,4 +298,70 @@ def test_what_the_backend_must_not_get() -> None:
 def test_two_authenticators_for_one_issuer_and_slot_are_an_error() -> None:
     """Contract section 3: nobody could say which of them decides."""
     with pytest.raises(ValueError, match="take the same"):
-        Authentication([verifier(name="a"), verifier(name="b")], IdentityCache())
+        Authentication([verifier(name="a"), verifier(name="b")], IdentityCache(), Revocations())
+
+
+async def test_who_is_cached_is_refused_once_revoked() -> None:
+    """An identity that was verified before the revocation is looked up on the list at every hit, with its challenge."""
+    door, text = Door(), bearer(token())
+    await door.revoke(await door.identity(text))
+    for _ in range(2):
+        refusal = await door.refusal(text)
+        assert (refusal.code, refusal.reason, refusal.headers) == (
+            "token_revoked",
+            "credential",
+            ERROR,
+        )
+    assert (door.cache.hits, door.admitted) == (2, 1)
+
+
+async def test_who_is_remembered_on_a_connection_is_refused_once_revoked() -> None:
+    """`recall` says nothing of who is revoked, also where the fields of a connection keep the credential's digest."""
+    door, memo = Door(), dict[type, Any]()
+    presented = Presentation(CIMultiDict([bearer(token())]))
+    identity = await door.authentication.authenticate(presented, NOW, door.admit)
+    assert door.authentication.recall(presented, NOW, memo) is identity
+    assert memo
+    await door.revoke(identity)
+    assert door.authentication.recall(presented, NOW, memo) is None
+    with pytest.raises(Refusal, match="token_revoked"):
+        await door.authentication.authenticate(presented, NOW, door.admit)
+
+
+async def test_a_fresh_token_is_looked_up_too() -> None:
+    """Revoked before it was ever seen here: refused at its first use, whoever presents it."""
+    door, text = Door(), bearer(token())
+    await door.revoke(await Door().identity(text))
+    assert (await door.refusal(text)).code == "token_revoked"
+
+
+async def test_nobody_is_let_in_while_the_list_is_not_known() -> None:
+    """Neither a fresh nor a cached identity; a bad token is still told that it is bad."""
+    cache, text = IdentityCache(), bearer(token())
+    await Door(cache=cache).identity(text)
+    for fresh in (cache, IdentityCache()):
+        door = Door(cache=fresh, revocations=Revocations(MemoryRecords()))
+        presented = Presentation(CIMultiDict([text]))
+        assert door.authentication.recall(presented, NOW, {}) is None
+        refusal = await door.refusal(text)
+        assert (refusal.code, refusal.status) == ("state_unavailable", 503)
+        assert (await door.refusal(bearer("garbage"))).code == "token_invalid"
+
+
+async def test_the_same_id_of_another_authenticator_is_good() -> None:
+    """Two issuers may use the same `jti`: only the one that is meant is refused."""
+    door = Door(*two_issuers())
+    mine = token({"jti": "same"})
+    other = token({"jti": "same", "iss": OTHER}, pem=key_for("RS256", 1))
+    await door.revoke(await door.identity(bearer(mine)))
+    assert (await door.refusal(bearer(mine))).code == "token_revoked"
+    assert (await door.identity(bearer(other))).authenticator == "two"
+
+
+async def test_without_a_jti_the_signed_part_is_what_counts() -> None:
+    """Another token of the same subject is good."""
+    door = Door()
+    bare, twin = bearer(token(without="jti")), bearer(token({"twin": 1}, without="jti"))
+    await door.revoke(await door.identity(bare))
+    assert (await door.refusal(bare)).code == "token_revoked"
+    await door.identity(twin)

@@ -10,6 +10,7 @@ from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator, Credential, fingerprint_of
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.compact import parse
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import HeaderSlot, Presentation, Presented
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
@@ -82,7 +83,7 @@ def test_fingerprints_tell_everything_apart() -> None:
 async def test_a_new_fingerprint_forgets_what_the_old_one_vouched_for() -> None:
     """With the keys the identities go that they verified, whoever remembers them."""
     keyed = Keyed()
-    door, memo = Authentication([keyed], IdentityCache()), dict[type, object]()
+    door, memo = Authentication([keyed], IdentityCache(), Revocations()), dict[type, object]()
     assert (await ask(door, shown(X_Key="good"))).subject == "ann"
     assert door.recall(shown(X_Key="good"), 0.0, memo) is not None
     assert door.recall(shown(X_Key="good"), 0.0, memo) is not None
@@ -95,7 +96,7 @@ async def test_a_new_fingerprint_forgets_what_the_old_one_vouched_for() -> None:
 async def test_a_proof_is_asked_for_on_every_request() -> None:
     """Also where the identity is known; what is only remembered is never enough."""
     keyed = Keyed(proves=True)
-    door = Authentication([keyed], IdentityCache())
+    door = Authentication([keyed], IdentityCache(), Revocations())
     for _ in range(2):
         await ask(door, shown(X_Key="good", X_Proof="right"))
     assert door.recall(shown(X_Key="good", X_Proof="right"), 0.0, {}) is None

@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.certificate import CertificateVerifier, read_certificate
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presentation
 from authproxy.config.authenticators import CertificateAuthenticator
 from authproxy.model.errors import Refusal
@@ -47,7 +48,7 @@ async def ask(
     presented: Presentation, *verifiers: CertificateVerifier, now: float | None = None
 ) -> Identity:
     """Who a route with these authenticators takes it for."""
-    route = Authentication(verifiers or [verifier()], IdentityCache())
+    route = Authentication(verifiers or [verifier()], IdentityCache(), Revocations())
     return await route.authenticate(presented, time.time() if now is None else now, lambda: None)
 
 
@@ -165,7 +166,7 @@ async def test_it_ends_in_the_middle_of_a_connection() -> None:
     late = now.timestamp() + 86_500
     assert await refused(presented, now=late) == ("token_expired", "exp")
     assert await refused(presented, now=now.timestamp() - 100_000) == ("token_invalid", "nbf")
-    route = Authentication([verifier()], IdentityCache())
+    route = Authentication([verifier()], IdentityCache(), Revocations())
     assert (await route.authenticate(presented, now.timestamp(), lambda: None)).subject == "robot"
     assert route.recall(presented, now.timestamp(), {}) is not None
     assert route.recall(presented, late, {}) is None
@@ -173,7 +174,7 @@ async def test_it_ends_in_the_middle_of_a_connection() -> None:
 
 async def test_another_certificate_is_another_caller() -> None:
     """Identities are remembered by certificate: the same route never takes one for the other."""
-    route = Authentication([verifier()], IdentityCache())
+    route = Authentication([verifier()], IdentityCache(), Revocations())
     for name in ("robot", "admin", "robot"):
         identity = await route.authenticate(shown(name), time.time(), lambda: None)
         assert identity.subject == name
@@ -184,7 +185,7 @@ async def test_authenticators_do_not_share_identities() -> None:
     presented = shown("robot", names=[SPIFFE])
     cache, found = IdentityCache(), []
     for one in (verifier("cn", "a"), verifier("san-uri", "b"), verifier("cn", "c")):
-        route = Authentication([one], cache)
+        route = Authentication([one], cache, Revocations())
         found.append(await route.authenticate(presented, time.time(), lambda: None))
     assert [(f.authenticator, f.subject) for f in found] == [("a", "robot"), ("b", SPIFFE.value), ("c", "robot")]  # fmt: skip
 

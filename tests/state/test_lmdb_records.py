@@ -306,6 +306,17 @@ async def test_damage_met_in_use_is_refused(tmp_path: Path) -> None:
             await records.since("k", 0, NOW)
 
 
+async def test_one_that_was_put_in_its_place_is_found(tmp_path: Path) -> None:
+    """Where the directory was moved away and another is there, the next look is at that one."""
+    async with opened(tmp_path) as records:
+        await records.put("k", A, b"x", NOW + 9)
+        (tmp_path / "records").rename(tmp_path / "away")
+        assert ended(running("asyncio.run(records.put('k', b'b', b'y', NOW + 9))", tmp_path)) == 0
+        await records.sweep(NOW, 10)
+        assert await records.get("k", B[:1], NOW) == b"y"
+        assert await records.get("k", A, NOW) is None
+
+
 async def test_a_beginning_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:
     """A process killed while it made the environment leaves one that the next may finish."""
     (tmp_path / "records").mkdir()

@@ -158,12 +158,39 @@ async def test_a_sequence_is_never_used_twice(records: Records) -> None:
     assert await keys_since(records, "k", 2) == [C]
 
 
+async def test_they_are_counted(records: Records) -> None:
+    """Each record once however often it was written, until it is removed or swept."""
+    assert await records.count("k") == 0
+    for key in (A, B, A, C):
+        await records.put("k", key, b"x", NOW + 1)
+    await records.put("kk", A, b"x", NOW + 9)
+    assert (await records.count("k"), await records.count("kk")) == (3, 1)
+    await records.remove("k", B)
+    await records.remove("k", B)
+    assert await records.count("k") == 2
+    await records.sweep(NOW + 1, 10)
+    assert (await records.count("k"), await records.count("kk")) == (0, 1)
+
+
 async def test_long_lists_are_whole(records: Records) -> None:
     """What is told is whole, however long, also when much of it has expired."""
     for n in range(2_500):
         await records.put("k", b"%d" % n, b"x", NOW + 1 + n % 2)
     assert len(await keys_since(records, "k", 0)) == 2_500
     assert await keys_since(records, "k", 0, NOW + 1) == [b"%d" % n for n in range(1, 2_500, 2)]
+
+
+@pytest.mark.parametrize("most", [1, 3, 10, 2_000])
+async def test_lists_can_be_had_in_parts(records: Records, most: int) -> None:
+    """Asked again after the last one it is told, whoever takes a part at a time has all the living ones in the end."""
+    for n in range(30):
+        await records.put("k", b"%d" % n, b"x", NOW + 1 + n % 3 // 2)
+    told, reached = [], 0
+    while part := await records.since("k", reached, NOW + 1, most):
+        assert len(part) <= most
+        told += [record.key for record in part]
+        reached = part[-1].sequence
+    assert told == [b"%d" % n for n in range(30) if n % 3 == 2]
 
 
 async def test_a_sweep_removes_what_expired_and_nothing_else(records: Records) -> None:
@@ -250,6 +277,8 @@ def test_it_behaves_as_a_dict_whose_values_expire(
                 living = [(k, v) for (w, k), (v, end) in model.items() if w == asked and end > now]
                 found = await records.since(asked, 0, now)
                 assert [(record.key, record.value) for record in found] == living
+                held = sum(kind == asked for kind, _ in model)
+                assert len(living) <= await records.count(asked) <= held
                 assert [await records.get(asked, k, now) for k, _ in living] == [
                     v for _, v in living
                 ]

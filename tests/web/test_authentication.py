@@ -1,9 +1,14 @@
 """Who is it: a bad credential never falls through, and guessing has a bound."""
 
 import time
+from pathlib import Path
 
 from authproxy.authn.issue import generate_key
-from tests.playbook import GUARDED, OPEN, playbook, token
+from authproxy.authn.revocation import revoke_subject
+from authproxy.telemetry.metrics import Totals
+from tests.playbook import GUARDED, OPEN, Proxy, playbook, token
+from tests.telemetry.counted import outcome
+from tests.wire import until
 
 
 async def test_the_codes_of_credentials() -> None:
@@ -89,3 +94,50 @@ async def test_a_preflight_may_pass_without_identity() -> None:
             await p.request("OPTIONS", "/guarded/1", {"Origin": "https://app.test"})
         ).status == 401
         assert (await p.request("GET", "/guarded/1", preflight)).status == 401
+
+
+async def test_the_revoked_are_refused_and_told_so() -> None:
+    """On a connection that knew them, with a challenge; the log and the metrics say it, and it counts as no guess."""
+    async with playbook(failed_authentications="1/minute") as p:
+        link, good = await p.connect(), token("alice")
+        assert (await p.request("GET", "/guarded/1", token=good, link=link)).status == 200
+        now = time.time()
+        await revoke_subject(p.runtime.records, "tokens", "alice", now + 60, now)
+        await until(lambda: len(p.runtime.revocations) == 1)
+        for _ in range(3):
+            answer = await p.request("GET", "/guarded/1", token=good, link=link)
+            assert (answer.status, answer.code, answer.seen) == (401, "token_revoked", [])
+            assert 'error="invalid_token"' in (answer.field("www-authenticate") or "")
+        assert (await p.request("GET", "/guarded/1", token=token("bob"))).status == 200
+        line = (await p.logged(5))[1]
+        assert (line["code"], line["reason"], line["decision"]) == (
+            "token_revoked",
+            "subject",
+            "refuse",
+        )
+        refused = (("code", "token_revoked"), ("route", "guarded"))
+        assert counted(p)["authproxy_refusals_total"][refused] == 3
+        await until(lambda: counted(p)["authproxy_revocations"][()] == 1)
+
+
+def counted(p: Proxy) -> Totals:
+    """The metrics as they are."""
+    return outcome(p.worker._pages.totals())
+
+
+async def test_who_cannot_know_lets_nobody_in() -> None:
+    """A worker that never could read the list: 503 where somebody must be known, all else is served; ready when it can."""
+    async with playbook(state={"url": "lmdb:taken"}, spoil=spoil_the_state) as p:
+        guarded = await p.request("GET", "/guarded/1", token=token())
+        assert (guarded.status, guarded.code, guarded.seen) == (503, "state_unavailable", [])
+        assert (await p.request("GET", "/")).status == 200
+        assert p.worker._why_unready() == "the revocation list cannot be read"
+        (p.loaded.folder / "taken" / "records").unlink()
+        await until(lambda: p.worker._why_unready() is None)
+        assert (await p.request("GET", "/guarded/1", token=token())).status == 200
+
+
+def spoil_the_state(folder: Path) -> None:
+    """A file where the directory of the records should be."""
+    (folder / "taken").mkdir()
+    (folder / "taken" / "records").write_text("")

@@ -15,6 +15,7 @@ from authproxy.web.status import (
     ListenerStatus,
     Readiness,
     ReloadStatus,
+    RevocationStatus,
     RouteStatus,
     Status,
     Traffic,
@@ -65,6 +66,7 @@ def status(word: str = "app") -> Status:
             KeySetStatus("lost", ("RS256",), 0, None, "https://id.test/", None, "no answer", WHEN),
         ],
         identity_cache=CacheStatus(9, 1, 0.9),
+        revocations=RevocationStatus(1234, current=True),
         reload=ReloadStatus(False, WHEN, (problem,), 1),
     )  # fmt: skip
 
