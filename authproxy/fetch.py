@@ -5,14 +5,14 @@ The only use of aiohttp's client; a caller gives a URL of the configuration and 
 """
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
+
+from authproxy.model.url import is_allowed
 
 BYTES_MOST = 1 << 20
 SECONDS_MOST = 10.0
@@ -29,27 +29,6 @@ class Fetched:
 
     body: bytes
     headers: Mapping[str, str]
-
-
-def is_allowed(url: str) -> bool:
-    """May this be asked? https with a host, or http to this machine; no credentials and no fragment in it."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Fetcher:
@@ -101,8 +80,12 @@ class Fetcher:
                 return await self._exchange(method, url, form, headers)
         except TimeoutError:
             raise FetchError(f"no answer within {seconds:g} s") from None
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            # Their texts quote what came, which is the other side's to choose.
+            raise FetchError(f"the answer is no HTTP: {type(error).__name__}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchError(f"no answer: {type(error).__name__}: {error}"[:300]) from None
+            text = f"no answer: {type(error).__name__}: {error}"[:300]
+            raise FetchError("".join(c if c.isprintable() else " " for c in text)) from None
 
     async def _exchange(
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
