@@ -71,7 +71,7 @@ class Authentication:
         self._readings = tuple(Reading(one, slot) for one in authenticators for slot in one.slots)
         # The commonest route by far has one; whether it is known can be asked without the lists below.
         first = self._readings[0].authenticator if len(self._readings) == 1 else None
-        quick = first is not None and first.remembered and not first.proves
+        quick = first is not None and first.memory > 0 and not first.proves
         self._only = self._readings[0] if quick else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
@@ -171,7 +171,7 @@ class Authentication:
         return None
 
     def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
-        if not reading.authenticator.remembered:
+        if not reading.authenticator.memory:
             return None
         identity = self._cache.get(reading.cache_key(credential), now)
         if identity is not None and reading.authenticator.in_time(identity, now):

@@ -35,6 +35,15 @@ class Asked:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+# What a token alone cannot show: what its holder brings with each request.
+_AS_SOMEBODY = "or describe who comes: --subject, --group, --claim"
+_HINTS = {
+    "dpop-scheme": f"the token is bound to a key: --header 'Authorization: DPoP …' and a proof, {_AS_SOMEBODY}",
+    "dpop-missing": f"a proof is needed: --header 'DPoP: …', {_AS_SOMEBODY}",
+    "no-certificate": f"the token is bound to a certificate, and none is shown here; {_AS_SOMEBODY[3:]}",
+}
+
+
 def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str, Any]:
     """The explanation: route, conditions with their outcomes, verdict, limits, and the head for the backend.
 
@@ -77,6 +86,7 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         "upstream": route.upstream if route else None,
         "backend_head": _backend_head(decides, exchange, verdict.code),
         "reason": verdict.reason or None,
+        "hint": _HINTS.get(verdict.reason),
         "shadow": exchange.shadow or None,
         "verdict": verdict.code,
     }  # fmt: skip
@@ -86,7 +96,15 @@ def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
     def identify(route: Route, exchange: Exchange) -> Identity | None:
         authentication = decides.authentication(route)
         assert authentication is not None
-        return asyncio.run(authentication.authenticate(presented, exchange.now, lambda: None))
+
+        async def ask() -> Identity:
+            try:
+                return await authentication.authenticate(presented, exchange.now, lambda: None)
+            finally:
+                for one in decides.authenticators.values():
+                    await one.close()
+
+        return asyncio.run(ask())
 
     return identify
 
@@ -178,6 +196,8 @@ def render_text(found: Mapping[str, Any]) -> str:
         lines += [f"  {line}" for line in found["backend_head"]]
     if found["reason"]:
         lines.append(f"reason:   {found['reason']}")
+    if found["hint"]:
+        lines.append(f"hint:     {found['hint']}")
     if found["shadow"]:
         lines.append(f"shadow:   {found['shadow']} was withheld")
     lines.append(f"verdict: {found['verdict']}")

@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 
 from authproxy.config.authenticators import (
     CertificateAuthenticator,
+    IntrospectionAuthenticator,
     JwtAuthenticator,
     PasswordLogin,
 )
@@ -76,6 +77,8 @@ def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
     for name, settings in config.authenticators.items():
         if isinstance(settings, PasswordLogin):
             yield ("authenticators", name, "users", "file"), settings.users.file
+        if isinstance(settings, IntrospectionAuthenticator) and settings.client_secret.file:
+            yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.issue_with is not None:

@@ -12,6 +12,7 @@ from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.binding import bound_to
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.jwk import thumbprint_of
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presentation
 from authproxy.model.errors import Refusal
 from tests.authn.proofs import URI, bound_token, jwk_of, proof
@@ -34,7 +35,7 @@ class Door:
 
     def __init__(self, judge: JwtVerifier) -> None:
         self.cache = IdentityCache()
-        self.authentication = Authentication([judge], self.cache)
+        self.authentication = Authentication([judge], self.cache, Revocations())
 
     async def ask(
         self,
@@ -162,12 +163,12 @@ async def test_memory_is_not_asked_where_a_request_must_prove_something() -> Non
     shown = Presentation(CIMultiDict([bearer(token())]))
     for judge, remembered in ((verifier(), True), (verifier(dpop="optional"), False)):
         cache = IdentityCache()
-        door = Authentication([judge], cache)
+        door = Authentication([judge], cache, Revocations())
         await door.authenticate(shown, NOW, lambda: None)
         assert (door.recall(shown, NOW, {}) is not None) is remembered
     cache = IdentityCache()
-    bound = Authentication([verifier(certificate_bound="optional")], cache)
-    plain = Authentication([verifier()], cache)
+    bound = Authentication([verifier(certificate_bound="optional")], cache, Revocations())
+    plain = Authentication([verifier()], cache, Revocations())
     shown = Presentation(CIMultiDict([bearer(certified())]), CERTIFICATE)
     await bound.authenticate(shown, NOW, lambda: None)
     assert plain.recall(shown, NOW, {}) is None
@@ -200,10 +201,12 @@ async def test_the_challenges_of_a_route_with_proofs() -> None:
 def test_the_backend_gets_no_proof() -> None:
     """What an authenticator reads as a proof is kept back like the credential itself."""
     cache = IdentityCache()
-    assert Authentication([verifier(dpop="optional")], cache).credential_headers == {
+    assert Authentication([verifier(dpop="optional")], cache, Revocations()).credential_headers == {
         b"authorization", b"dpop",
     }  # fmt: skip
-    assert Authentication([verifier()], cache).credential_headers == {b"authorization"}
+    assert Authentication([verifier()], cache, Revocations()).credential_headers == {
+        b"authorization"
+    }
 
 
 def test_what_a_token_is_bound_to_in_words() -> None:

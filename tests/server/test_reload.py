@@ -284,3 +284,23 @@ def test_the_watch_of_a_broken_file_sees_it_mended(loaded: Loaded) -> None:
     watch.follow(load(loaded.file))
     loaded.file.write_text(good)
     assert news(watch) == NEWS
+
+
+def test_the_files_of_introspection_are_watched(loaded: Loaded) -> None:
+    """A new secret of ours, or another authority, is news."""
+    asks = {
+        "type": "introspection",
+        "url": "https://i.test",
+        "client_id": "c",
+        "client_secret": {"file": "secret"},
+        "ca": "ca.crt",
+    }
+    for name in ("secret", "ca.crt"):
+        (loaded.folder / name).write_text("")
+    config = json.loads(loaded.file.read_text())
+    rewrite(loaded, authenticators={**config["authenticators"], "opaque": asks})
+    watch = Watch(load(loaded.file))
+    assert news(watch) == QUIET
+    for name in ("secret", "ca.crt"):
+        (loaded.folder / name).write_text("another")
+        assert news(watch) == NEWS
