@@ -124,6 +124,9 @@ def test_challenges() -> None:
         challenge("basic", error="invalid_token")[1] == 'Basic realm="authproxy", charset="UTF-8"'
     )
     assert challenge("Token", error="invalid_token")[1] == 'Token realm="authproxy"'
+    dpop = challenge("DPoP", error="invalid_dpop_proof")[1]
+    assert dpop.startswith('DPoP realm="authproxy", error="invalid_dpop_proof", algs="RS256 ')
+    assert "HS256" not in dpop
 
 
 def test_slots_have_names_of_their_own() -> None:
