@@ -144,6 +144,12 @@ class Verification:
         found = self.authenticators.items()
         return frozenset(name for name, one in found if isinstance(one, LoginAuthenticator))
 
+    async def close(self) -> None:
+        """Let go of what was opened for a verdict, outside of a server; the next verdict opens it again."""
+        for one in self.authenticators.values():
+            await one.close()
+        self.records.close()
+
     def authentication(self, route: Route) -> Authentication | None:
         """Who the route asks for an identity; None where it asks nobody."""
         if not route.authenticators:

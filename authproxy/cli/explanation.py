@@ -101,8 +101,7 @@ def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
             try:
                 return await authentication.authenticate(presented, exchange.now, lambda: None)
             finally:
-                for one in decides.authenticators.values():
-                    await one.close()
+                await decides.close()
 
         return asyncio.run(ask())
 

@@ -4,10 +4,10 @@ The verdict is the server's own: its verifiers and its revocation list are asked
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from multidict import CIMultiDict
 
@@ -27,6 +27,7 @@ from authproxy.model.identity import Identity
 from authproxy.runtime import Verification
 
 GOOD = "good"
+T = TypeVar("T")
 
 # What the verifier's words mean; {…} are told by `_facts`.
 _REASONS = {
@@ -90,7 +91,14 @@ def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
     All that take tokens are asked, those too that ask an issuer or look into the state. What a request must prove beside
     its token is no part of the verdict.
     """
-    return asyncio.run(_judge(decides, token, now))
+    return asyncio.run(_closing(decides, _judge(decides, token, now)))
+
+
+async def _closing(decides: Verification, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    finally:
+        await decides.close()
 
 
 async def _judge(decides: Verification, token: str, now: float) -> TokenVerdict:
@@ -115,7 +123,7 @@ def good_identities(decides: Verification, token: str, now: float) -> list[Ident
         answers = [answer async for _, answer in _answers(decides, token, now)]
         return [answer for answer in answers if isinstance(answer, Identity)]
 
-    return asyncio.run(collect())
+    return asyncio.run(_closing(decides, collect()))
 
 
 async def _answers(
@@ -131,8 +139,6 @@ async def _answers(
         except Refusal as refusal:
             yield name, refusal
             continue
-        finally:
-            await one.close()
         if identity is not None:
             yield name, identity
 

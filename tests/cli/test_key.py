@@ -107,6 +107,15 @@ def test_the_configuration_takes_a_key_until_it_is_revoked(config: Path) -> None
     assert "key list" in other.stderr
 
 
+def test_a_key_is_revoked_by_itself_too(config: Path) -> None:
+    """`token revoke` takes whatever `token verify` calls good: one that leaked can be piped in as it was found."""
+    key = create(config, "build")
+    done = run("token", "revoke", "-", "--config", config, given=key)
+    assert (done.exit_code, done.stderr) == (0, "")
+    gone = run("token", "verify", "-", "--config", config, given=key)
+    assert gone.stdout.startswith("verdict: token_revoked\n")
+
+
 def test_explain_knows_keys(config: Path) -> None:
     """A key is presented as a token is."""
     settings = config.parent / "policies" / "routes.yaml"
