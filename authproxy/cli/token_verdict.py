@@ -21,6 +21,7 @@ from authproxy.config.authenticators import (
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    PasswordLogin,
 )
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
@@ -132,7 +133,9 @@ async def _answers(
     """What each authenticator makes of it, in their order, as far as it is asked for; `not mine` is left out."""
     credential, presented = Credential(token), Presentation(CIMultiDict())
     for name, one in decides.authenticators.items():
-        if isinstance(decides.config.authenticators[name], CertificateAuthenticator):
+        if isinstance(
+            decides.config.authenticators[name], CertificateAuthenticator | PasswordLogin
+        ):
             continue  # reads no tokens
         try:
             identity = await one.judge(credential, presented, now)

@@ -120,7 +120,7 @@ def test_explain_knows_keys(config: Path) -> None:
     """A key is presented as a token is."""
     settings = config.parent / "policies" / "routes.yaml"
     settings.write_text(
-        settings.read_text().replace("authenticate: [tokens]", "authenticate: [tokens, keys]")
+        settings.read_text().replace("authenticate: [tokens", "authenticate: [keys, tokens")
     )
     key = create(config, "build", "--group", "admins")
     text = succeed(
