@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 from authproxy.config.authenticators import (
+    BoundTokens,
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
@@ -55,9 +56,15 @@ def _certificates(loaded: Loaded, config: Config) -> Iterator[Problem]:
     takers = [
         n for n, s in config.authenticators.items() if isinstance(s, CertificateAuthenticator)
     ]
-    for name in takers if not asking else ():
+    bound = [
+        n
+        for n, s in config.authenticators.items()
+        if isinstance(s, BoundTokens) and s.certificate_bound is not None
+    ]
+    for name in (*takers, *bound) if not asking else ():
+        what = "client certificates" if name in takers else "tokens bound to client certificates"
         text, remedy = (
-            f"`{name}` takes client certificates, and no listener asks for one",
+            f"`{name}` takes {what}, and no listener asks for one",
             "add `client_certificates` to the `tls` of a listener",
         )
         yield loaded.source.problem(("authenticators", name), "certificate-never-asked", text, remedy, severity="warning", key=True)  # fmt: skip

@@ -71,6 +71,21 @@ def with_certificates(*authorities: str) -> str:
     return config.replace("admin:", f"{more}admin:")
 
 
+def test_tokens_bound_to_certificates_that_nobody_asks_for_are_a_warning(tmp_path: Path) -> None:
+    """Nobody could use them; where one listener asks it is none."""
+    bound = CONFIG.replace(
+        "    leeway: 10s\n", "    leeway: 10s\n    certificate_bound: optional\n"
+    )
+    assert bound != CONFIG
+    (tmp_path / "never").mkdir()
+    ((code, text),) = warnings(tmp_path / "never", bound)
+    assert (code, "`tokens`" in text) == ("certificate-never-asked", True)
+    asks = "certificates: [{certificate: a.crt, private_key: a.key}]"
+    asking = bound.replace(asks, f"{asks}\n      client_certificates: {{authorities: ca.crt}}")
+    (tmp_path / "asked").mkdir()
+    assert warnings(tmp_path / "asked", asking) == []
+
+
 def test_certificates_that_nobody_asks_for_are_a_warning(tmp_path: Path) -> None:
     """An authenticator for certificates serves nobody where no listener asks for one."""
     ((code, text),) = warnings(tmp_path / "never", with_certificates())
