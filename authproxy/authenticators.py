@@ -7,10 +7,14 @@ the keys of an issuer elsewhere come later, or are taken over from who already h
 import hashlib
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 
-from authproxy.authn.authenticator import Authenticator, Render
+from authproxy.authn.api_keys import ApiKeyVerifier
+from authproxy.authn.authenticator import Authenticator, Render, length_prefixed
 from authproxy.authn.bearer import FollowingVerifier, JwtVerifier
 from authproxy.authn.certificate import CertificateVerifier
+from authproxy.authn.introspection import Asks, Introspector
 from authproxy.authn.key_source import KeySource
 from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
 from authproxy.authn.password import PasswordAuthenticator
@@ -18,27 +22,43 @@ from authproxy.authn.passwords import PasswordChecks
 from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.sessions import Sessions
 from authproxy.config.authenticators import (
+    ApiKeyAuthenticator,
     CertificateAuthenticator,
+    IntrospectionAuthenticator,
     JwtAuthenticator,
     PasswordLogin,
 )
 from authproxy.config.load import Loaded
 from authproxy.config.secrets import SecretError, read_secret
 from authproxy.config.users import Users, read_users_file
+from authproxy.fetch import Fetcher
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.source import Path as SourcePath
+from authproxy.state.records import Records
+from authproxy.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What authenticators share with all else that serves. `store` counts what may be used once, `records` hold API keys;
+    logins keep their `sessions`, and have passwords verified by `checks`. Of those that are `running` the ones that ask
+    others are taken over, where nothing about them is different.
+    """
+
+    store: Store
+    records: Records
+    sessions: Sessions
+    checks: PasswordChecks
+    running: Mapping[str, Authenticator] = field(default_factory=dict)
 
 
 def compile_authenticators(
     loaded: Loaded,
     environ: Mapping[str, str],
     render: Render,
-    sessions: Sessions,
-    checks: PasswordChecks,
-    running: Mapping[str, Authenticator] | None = None,
+    serves: Serving,
 ) -> dict[str, Authenticator]:
-    """The authenticators by their names; `render` makes an identity's header bytes. Logins keep their `sessions`, and
-    have passwords verified by `checks`.
+    """The authenticators by their names; `render` makes an identity's header bytes.
 
     Of those that are `running` the remote key sets are taken over where their section is the same.
 
@@ -46,29 +66,70 @@ def compile_authenticators(
         ConfigError: a key or a secret of one cannot be used.
     """
     config, problems = loaded.usable(), list[Problem]()
+    token_bytes = config.bounds.token_bytes
     found: dict[str, Authenticator] = {}
     for name, settings in config.authenticators.items():
         if isinstance(settings, CertificateAuthenticator):
             found[name] = CertificateVerifier(name, settings, render)
-            continue
-        if isinstance(settings, PasswordLogin):
+        elif isinstance(settings, PasswordLogin):
             users = _users(loaded, name, settings, problems)
             if users is not None:
                 cookie = config.session.cookie
-                found[name] = PasswordAuthenticator(name, cookie, sessions, render, users, checks)
-            continue
-        token_bytes = config.bounds.token_bytes
-        if settings.keys.remote:
-            remote = _remote(loaded, name, settings, (running or {}).get(name), problems)
+                found[name] = PasswordAuthenticator(
+                    name, cookie, serves.sessions, render, users, serves.checks
+                )
+        elif isinstance(settings, IntrospectionAuthenticator):
+            asks = _asks(loaded, name, settings, environ, problems)
+            if asks is not None:
+                found[name] = Introspector(name, settings, asks, token_bytes, render, serves.store)
+        elif isinstance(settings, ApiKeyAuthenticator):
+            found[name] = ApiKeyVerifier(name, settings, serves.records, render)
+        elif settings.keys.remote:
+            remote = _remote(loaded, name, settings, serves.running.get(name), problems)
             if remote is not None:
-                found[name] = FollowingVerifier(name, settings, remote, token_bytes, render)
-            continue
-        keys = _keys(loaded, name, settings, environ, problems)
-        if keys is not None:
-            found[name] = JwtVerifier(name, settings, keys, token_bytes, render)
+                found[name] = FollowingVerifier(
+                    name, settings, remote, token_bytes, render, serves.store
+                )
+        else:
+            keys = _keys(loaded, name, settings, environ, problems)
+            if keys is not None:
+                found[name] = JwtVerifier(name, settings, keys, token_bytes, render, serves.store)
     if problems:
         raise ConfigError(problems)
-    return found
+    return {name: _same(one, serves.running) for name, one in found.items()}
+
+
+def _same(made: Authenticator, running: Mapping[str, Authenticator]) -> Authenticator:
+    """The running one where it would judge the same: it has connections, and knows what it was told a moment ago."""
+    there = running.get(made.name)
+    if isinstance(made, Introspector) and isinstance(there, Introspector):
+        return there if there.fingerprint == made.fingerprint else made
+    return made
+
+
+def _asks(
+    loaded: Loaded,
+    name: str,
+    settings: IntrospectionAuthenticator,
+    environ: Mapping[str, str],
+    problems: list[Problem],
+) -> Asks | None:
+    """How the issuer is asked."""
+    path: SourcePath = ("authenticators", name, "client_secret")
+    try:
+        secret = read_secret(settings.client_secret, loaded.folder, environ)
+        path = ("authenticators", name, "ca")
+        ca = loaded.folder / settings.ca if settings.ca is not None else None
+        version = sha256(length_prefixed(secret, ca.read_bytes() if ca else b"")).hexdigest()
+        return Asks(secret, Fetcher(ca), version)
+    except SecretError as error:
+        text, remedy = f"`{name}`: {error}", "provide it, then try again"
+        problems.append(loaded.source.problem(path, "bad-secret", text, remedy))
+    except OSError as error:  # ssl.SSLError among them
+        text = f"`{name}`: {settings.ca} cannot be used: {(error.strerror or str(error)).lower()}"
+        remedy = "check its path and mode, and that it holds certificates (PEM)"
+        problems.append(loaded.source.problem(path, "unreadable", text, remedy))
+    return None
 
 
 def _users(

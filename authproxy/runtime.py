@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from authproxy.assertions import assertions
-from authproxy.authenticators import compile_authenticators
+from authproxy.authenticators import Serving, compile_authenticators
 from authproxy.authn.assertion import Assert, Assertions
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Authenticator
@@ -32,6 +32,7 @@ from authproxy.policy.outbound import Outbound
 from authproxy.policy.table import Route, RouteLimit, Table
 from authproxy.rate_limits.limiter import Limiter
 from authproxy.rate_limits.step import Step
+from authproxy.state.memory import MemoryStore
 from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
 from authproxy.state.store import Store
@@ -143,6 +144,12 @@ class Verification:
         found = self.authenticators.items()
         return frozenset(name for name, one in found if isinstance(one, LoginAuthenticator))
 
+    async def close(self) -> None:
+        """Let go of what was opened for a verdict, outside of a server; the next verdict opens it again."""
+        for one in self.authenticators.values():
+            await one.close()
+        self.records.close()
+
     def authentication(self, route: Route) -> Authentication | None:
         """Who the route asks for an identity; None where it asks nobody."""
         if not route.authenticators:
@@ -184,12 +191,16 @@ def _host(settings: Upstream) -> bytes | None:
 
 
 def verification(
-    loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    previous: Runtime | None = None,
+    store: Store | None = None,
 ) -> Verification:
     """Read the keys and compile what decides; the records are those of `previous`, or are opened when first used.
 
     Remote key sets whose section is the same are taken over from `previous` as they are.
-    Nothing is revoked as far as it knows: whoever has a list puts it there.
+    Nothing is revoked as far as it knows: whoever has a list puts it there. Without a `store` what may be used once counts
+    here alone.
 
     Raises:
         ConfigError: the configuration has errors, or a key file cannot be used.
@@ -202,10 +213,11 @@ def verification(
     sessions = Sessions(records, config.session.idle_timeout, config.session.absolute_timeout)
     checks = previous.checks if previous else PasswordChecks()
     running = previous.authenticators if previous else {}
+    serves = Serving(store or MemoryStore(), records, sessions, checks, running)
     return Verification(
         config,
         loaded.policies.table,
-        compile_authenticators(loaded, environ, profile.render, sessions, checks, running),
+        compile_authenticators(loaded, environ, profile.render, serves),
         HeaderRules(config.identity.strip),
         profile,
         IdentityCache(),
@@ -261,7 +273,9 @@ def compile_runtime(
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
-    decides = verification(loaded, environ, previous)
+    url = state_url(loaded.usable(), environ)
+    store = previous.store if previous else open_store(url, loaded.folder)
+    decides = verification(loaded, environ, previous, store)
     decides.revocations = previous.revocations if previous else Revocations(decides.records)
     config = decides.config
     upstreams = upstream_settings(loaded)
@@ -273,7 +287,6 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    store = previous.store if previous else open_store(state_url(config, environ), loaded.folder)
     limiter = (
         previous.limiter
         if previous

@@ -96,6 +96,46 @@ def test_a_secret_comes_from_the_environment(tmp_path: Path) -> None:
         verification(config, {"KEY": "short"})
 
 
+ASKS: Json = {
+    "type": "introspection", "url": "https://i.test/x", "client_id": "c", "client_secret": {"file": "secret"},
+}  # fmt: skip
+
+
+def test_bad_files_of_introspection_are_problems_of_their_place(tmp_path: Path) -> None:
+    """A secret that is not there, an authority that is none: nobody is asked with less than was configured."""
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "empty").write_text("")
+    other = {"token_from": [{"header": "X-A"}]}
+    config = loaded(
+        tmp_path,
+        OPEN,
+        authenticators={
+            "a": ASKS | {"client_secret": {"file": "none"}},
+            "b": ASKS | other | {"ca": "none.crt"},
+            "c": ASKS | {"token_from": [{"cookie": "c"}], "ca": "empty"},
+        },
+    )
+    with pytest.raises(ConfigError) as failed:
+        verification(config, {})
+    assert [code for code, _ in problems(failed.value)] == [
+        "bad-secret", "unreadable", "unreadable",
+    ]  # fmt: skip
+
+
+def test_who_asks_is_taken_over_where_nothing_changed(tmp_path: Path) -> None:
+    """With its connections and what it was told; another secret is another one, and so is another authority."""
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    config = loaded(tmp_path, OPEN, authenticators={"opaque": ASKS, "keys": {"type": "api-key"}})
+    with compiled(config) as first:
+        same = compile_runtime(config, {}, first)
+        assert same.authenticators["opaque"] is first.authenticators["opaque"]
+        assert same.records is first.records
+        secret.write_text("other")
+        other = compile_runtime(config, {}, first)
+        assert other.authenticators["opaque"] is not first.authenticators["opaque"]
+
+
 def test_an_upstreams_files_are_read_at_load(tmp_path: Path) -> None:
     """A CA that cannot be read is an error before anything is served (CVE-class: verification that fails open)."""
     upstreams = {"backend": {"servers": ["https://backend.test"], "tls": {"ca": "no.crt"}}}

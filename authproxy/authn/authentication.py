@@ -71,20 +71,20 @@ class Authentication:
         self._readings = tuple(Reading(one, slot) for one in authenticators for slot in one.slots)
         # The commonest route by far has one; whether it is known can be asked without the lists below.
         first = self._readings[0].authenticator if len(self._readings) == 1 else None
-        quick = first is not None and first.remembered and not first.proves
+        quick = first is not None and first.memory > 0 and not first.proves
         self._only = self._readings[0] if quick else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
         schemes = tuple(dict.fromkeys(slot.challenge for slot in slots if slot.challenge)) or (
             "Bearer",
         )
-        self._missing = tuple(challenge(scheme, error=False) for scheme in schemes)
-        self._error = tuple(challenge(scheme, error=True) for scheme in schemes)
+        self._missing = tuple(challenge(scheme) for scheme in schemes)
+        self._error = tuple(challenge(scheme, error="invalid_token") for scheme in schemes)
         self.credential_headers = frozenset(
             b"authorization" if slot.challenge else slot.name.removeprefix("header:").encode()
             for slot in slots
             if slot.challenge or slot.name.startswith("header:")
-        )
+        ).union(name.encode() for one in authenticators for name in one.proof_headers)
         self.credential_cookies = frozenset(
             slot.name.removeprefix("cookie:") for slot in slots if slot.name.startswith("cookie:")
         )
@@ -136,16 +136,18 @@ class Authentication:
         if not found:
             raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
         try:
-            reading, identity = self._known(found, now) or await self._decide(
+            reading, text, identity = self._known(found, now) or await self._decide(
                 found, presented, now, admit_unverified
             )
             if self._revocations.watchful:
                 self._revocations.check(identity)
             if reading.authenticator.proves:
-                await reading.authenticator.check_proof(identity, presented, now)
+                await reading.authenticator.check_proof(
+                    identity, text, reading.slot, presented, now
+                )
         except Refusal as refusal:
-            if refusal.status == 401:
-                refusal.headers = self._error
+            if refusal.status == 401:  # a bad proof has a challenge of its own
+                refusal.headers = refusal.headers or self._error
             raise
         return identity
 
@@ -158,18 +160,18 @@ class Authentication:
 
     def _known(
         self, found: list[tuple[Reading, str]], now: float
-    ) -> tuple[Reading, Identity] | None:
+    ) -> tuple[Reading, str, Identity] | None:
         """Of one credential, the usual case: whoever is known to own it, the others would say `not mine`."""
         if len({reading.slot.name for reading, _ in found}) > 1:
             return None
         for reading, credential in found:
             identity = self._recall(reading, credential, now)
             if identity is not None:
-                return reading, identity
+                return reading, credential, identity
         return None
 
     def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
-        if not reading.authenticator.remembered:
+        if not reading.authenticator.memory:
             return None
         identity = self._cache.get(reading.cache_key(credential), now)
         if identity is not None and reading.authenticator.in_time(identity, now):
@@ -182,23 +184,24 @@ class Authentication:
         presented: Presented,
         now: float,
         admit_unverified: Callable[[], None],
-    ) -> tuple[Reading, Identity]:
+    ) -> tuple[Reading, str, Identity]:
         credentials: dict[str, Credential] = {}
         admitted = False
         for reading, text in found:
             identity = self._recall(reading, text, now) if len(found) > 1 else None
             if identity is not None:
-                return reading, identity
+                return reading, text, identity
             if not admitted and reading.authenticator.guessable:
                 admit_unverified()
                 self._cache.misses += 1
                 admitted = True
             credential = credentials.setdefault(text, Credential(text))
+            # Taken before: what is withdrawn while it is judged must not be found under what is in force then.
+            key = reading.cache_key(text)
             identity = await reading.authenticator.judge(credential, presented, now)
             if identity is not None:
-                if reading.authenticator.remembered:
-                    self._cache.put(reading.cache_key(text), identity, now)
-                return reading, identity
+                self._cache.put(key, identity, now, reading.authenticator.memory)
+                return reading, text, identity
         # The route reads this place and nobody took what is there: never anonymous.
         if not admitted:
             raise Refusal("token_invalid", NO_SESSION)

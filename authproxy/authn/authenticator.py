@@ -9,6 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from authproxy.authn.cache import LONGEST
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
 from authproxy.authn.slots import Presented, Slot
 from authproxy.model.identity import Identity
@@ -58,17 +59,19 @@ class Authenticator(ABC):
     """One of the configuration's authenticators, by its `name` there; `slots` is where it reads credentials.
 
     `takes` tells apart who reads the same slot: an issuer's tokens, opaque ones; two that take the same are an error.
-    `leeway` (seconds) is how far clocks may differ. `proves` says that a credential alone is not enough: each request
-    brings a proof with it, and `check_proof` is asked on every one, also when the identity is known. `remembered`
-    False: what is verified is not kept, each request asks again. `guessable` False: failures need no bound.
+    `leeway` (seconds) is how far clocks may differ; `memory` (seconds) is how long a verdict may be remembered, 0: each
+    request asks again. `proves` says that a credential alone is not enough: `check_proof` is asked on every request, also
+    when the identity is known; `proof_headers` (lower case) are what it reads, and what the backend does not get either.
+    `guessable` False: failures need no bound.
     """
 
     name: str
     slots: Sequence[Slot]
     takes: str
     leeway: float = 0.0
+    memory: float = LONGEST
     proves: bool = False
-    remembered: bool = True
+    proof_headers: Sequence[str] = ()
     guessable: bool = True
 
     @property
@@ -89,13 +92,21 @@ class Authenticator(ABC):
             Refusal: it is, and it is bad: `token_invalid`, `token_expired`; `state_unavailable` where nobody can tell.
         """
 
-    async def check_proof(self, identity: Identity, presented: Presented, now: float) -> None:
-        """Refuse where this very request does not prove that whoever sent it may use the credential.
+    async def check_proof(
+        self, identity: Identity, credential: str, slot: Slot, presented: Presented, now: float
+    ) -> None:
+        """Refuse where this very request does not prove that whoever sent it may use the credential, found in `slot`.
 
         Raises:
-            Refusal: `token_invalid`.
+            Refusal: `token_invalid`; `state_unavailable` where nobody can tell.
         """
         raise NotImplementedError(f"{self.name} says that it `proves`, and checks nothing")
+
+    async def tend(self, now: float) -> None:  # noqa: B027  # most have nothing to do
+        """What is to be done beside requests; a worker calls this five times a second. It may wait for a disk."""
+
+    async def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of what it holds, once what is under way has ended. Who is asked afterwards opens it again."""
 
     def in_time(self, identity: Identity, now: float) -> bool:
         """Is a cached identity good at this moment? Asked on every hit."""

@@ -10,15 +10,17 @@ import hashlib
 from dataclasses import replace
 
 from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
+from authproxy.authn.binding import Bindings
 from authproxy.authn.claims import Person, Times, check_audience, check_controls, invalid, text
 from authproxy.authn.compact import CompactToken, MalformedToken
 from authproxy.authn.jwk import KID_MOST
 from authproxy.authn.keys import UNKNOWN, KeySet
 from authproxy.authn.remote_keys import RemoteKeys
-from authproxy.authn.slots import Presented, compile_slot
+from authproxy.authn.slots import Presented, Slot, compile_slot
 from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
+from authproxy.state.store import Store
 
 # RFC 8725 section 3.11: other kinds of token (logout tokens, assertions, our own) are not for this door. RFC 9068: at+jwt.
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -39,13 +41,16 @@ class JwtVerifier(Authenticator):
         keys: KeySet,
         token_bytes: int,
         render: Render,
+        store: Store,
     ) -> None:
         self.name = name
         self.settings = settings
         self.issuer = self.takes = settings.issuer
         self.leeway = settings.leeway
         self.token_bytes = token_bytes
-        self.slots = tuple(compile_slot(slot) for slot in settings.token_from)
+        self._bindings = bindings = Bindings(settings, settings.leeway, store)
+        self.slots = (*map(compile_slot, settings.token_from), *bindings.slots)
+        self.proves, self.proof_headers = bindings.checks, bindings.headers
         self._algorithms = frozenset(settings.algorithms)
         self._audiences = frozenset(settings.audiences)
         self._claims = settings.claims
@@ -78,6 +83,11 @@ class JwtVerifier(Authenticator):
         self, credential: Credential, _presented: Presented, now: float
     ) -> Identity | None:
         return self.verify(credential, now)
+
+    async def check_proof(
+        self, identity: Identity, credential: str, slot: Slot, presented: Presented, now: float
+    ) -> None:
+        self._bindings.check_request(identity.claims, credential, slot, presented, now)
 
     def verify(self, credential: Credential, now: float) -> Identity | None:
         """Who a token speaks of; None where it is not this issuer's, or no JWT at all.
@@ -127,6 +137,7 @@ class JwtVerifier(Authenticator):
             raise invalid("issuer")
         check_controls(claims, token.payload)
         check_audience(claims, self._audiences)
+        self._bindings.check_claims(claims)
         times = Times.of(claims, now, self.leeway)
         person = Person.of(claims, self._claims)
         jti = text(claims, "jti")
@@ -164,8 +175,9 @@ class FollowingVerifier(JwtVerifier):
         remote: RemoteKeys,
         token_bytes: int,
         render: Render,
+        store: Store,
     ) -> None:
-        super().__init__(name, settings, remote.keys, token_bytes, render)
+        super().__init__(name, settings, remote.keys, token_bytes, render, store)
         self.remote = remote
 
     @property

@@ -44,9 +44,9 @@ class IdentityCache:
         self.hits += 1
         return kept[1]
 
-    def put(self, key: bytes, identity: Identity, now: float) -> None:
-        """Keep an identity that was verified just now."""
-        until = now + LONGEST
+    def put(self, key: bytes, identity: Identity, now: float, longest: float = LONGEST) -> None:
+        """Keep an identity that was verified just now, for at most `longest` seconds and 5 minutes."""
+        until = now + min(longest, LONGEST)
         if identity.expires_at is not None:
             until = min(until, identity.expires_at)
         if until > now:

@@ -17,7 +17,7 @@ class LoginAuthenticator(Authenticator):
     Sessions are looked up at each request and never remembered elsewhere: one that was ended is over at once, everywhere.
     """
 
-    remembered = False
+    memory = 0.0
     guessable = False  # an id has 256 bits
 
     def __init__(self, name: str, cookie: str, sessions: Sessions, render: Render) -> None:

@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Protocol
 
-from authproxy.config.authenticators import TokenSlot
+from authproxy.config.authenticators import ASYMMETRIC, TokenSlot
 from authproxy.model.errors import Refusal
 
 _NONE: list[str] = []
@@ -171,11 +171,20 @@ def compile_slot(settings: TokenSlot) -> Slot:
     )
 
 
-def challenge(scheme: str, *, error: bool) -> tuple[str, str]:
-    """One WWW-Authenticate field: RFC 6750 section 3 (no error where nothing was presented), RFC 7617 section 2.1."""
+DPOP = SchemeSlot(
+    "DPoP"
+)  # read where an authenticator asks for proofs; no place of the configuration's own
+
+
+def challenge(scheme: str, *, error: str = "") -> tuple[str, str]:
+    """One WWW-Authenticate field: RFC 6750 section 3 (no error where nothing was presented), RFC 7617 section 2.1,
+    RFC 9449 section 7.1.
+    """
     parameters = 'realm="authproxy"'
     if scheme.lower() == "basic":
         return "WWW-Authenticate", f'Basic {parameters}, charset="UTF-8"'
-    if error and scheme.lower() == "bearer":
-        parameters += ', error="invalid_token"'
+    if error and scheme.lower() in {"bearer", "dpop"}:
+        parameters += f', error="{error}"'
+    if scheme == DPOP.challenge:
+        parameters += f', algs="{" ".join(ASYMMETRIC)}"'
     return "WWW-Authenticate", f"{scheme} {parameters}"

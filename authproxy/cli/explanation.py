@@ -36,6 +36,15 @@ class Asked:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+# What a token alone cannot show: what its holder brings with each request.
+_AS_SOMEBODY = "or describe who comes: --subject, --group, --claim"
+_HINTS = {
+    "dpop-scheme": f"the token is bound to a key: --header 'Authorization: DPoP …' and a proof, {_AS_SOMEBODY}",
+    "dpop-missing": f"a proof is needed: --header 'DPoP: …', {_AS_SOMEBODY}",
+    "no-certificate": f"the token is bound to a certificate, and none is shown here; {_AS_SOMEBODY[3:]}",
+}
+
+
 def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str, Any]:
     """The explanation: route, conditions with their outcomes, verdict, limits, and the head for the backend.
 
@@ -78,6 +87,7 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         "upstream": route.upstream if route else None,
         "backend_head": _backend_head(decides, exchange, verdict.code),
         "reason": verdict.reason or None,
+        "hint": _HINTS.get(verdict.reason),
         "shadow": exchange.shadow or None,
         "verdict": verdict.code,
     }  # fmt: skip
@@ -89,7 +99,14 @@ def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
         assert authentication is not None
         asked = [decides.authenticators[name] for name in route.authenticators]
         fetch_for_request(asked, presented)
-        return asyncio.run(authentication.authenticate(presented, exchange.now, lambda: None))
+
+        async def ask() -> Identity:
+            try:
+                return await authentication.authenticate(presented, exchange.now, lambda: None)
+            finally:
+                await decides.close()
+
+        return asyncio.run(ask())
 
     return identify
 
@@ -181,6 +198,8 @@ def render_text(found: Mapping[str, Any]) -> str:
         lines += [f"  {line}" for line in found["backend_head"]]
     if found["reason"]:
         lines.append(f"reason:   {found['reason']}")
+    if found["hint"]:
+        lines.append(f"hint:     {found['hint']}")
     if found["shadow"]:
         lines.append(f"shadow:   {found['shadow']} was withheld")
     lines.append(f"verdict: {found['verdict']}")

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from authproxy.cli import certs, check, demo, init, keys, policy, serve, session, token, user
+from authproxy.cli import (
+    certs,
+    check,
+    demo,
+    init,
+    key,
+    keys,
+    policy,
+    serve,
+    session,
+    token,
+    user,
+)
 
 EX_CONFIG = 78
 
@@ -30,6 +42,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(session.app, name="session")
 app.add_typer(user.app, name="user")
+app.add_typer(key.app, name="key")
 app.add_typer(keys.app, name="keys")
 app.add_typer(certs.app, name="certs")
 

@@ -3,20 +3,32 @@
 The verdict is the server's own: its verifiers and its revocation list are asked. The words only explain it.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from multidict import CIMultiDict
 
 from authproxy.authn.authenticator import Credential
 from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.binding import bound_to
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.authn.slots import Presentation
+from authproxy.config.authenticators import (
+    ApiKeyAuthenticator,
+    CertificateAuthenticator,
+    IntrospectionAuthenticator,
+    JwtAuthenticator,
+    PasswordLogin,
+)
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.runtime import Verification
 
 GOOD = "good"
+T = TypeVar("T")
 
 # What the verifier's words mean; {…} are told by `_facts`.
 _REASONS = {
@@ -35,6 +47,27 @@ _REASONS = {
     "iat": "its `iat` is {iat}, now is {now}, the leeway {leeway}",
     "subject": "its subject (`{subject}`) is missing, or no text",
     "claim": "a claim that is read is no text, or holds a control character",
+    "cnf": "its `cnf` names nothing that is understood here",
+    "bound-to-key": "it is bound to a key (`cnf.jkt`), and the authenticator has no `dpop`",
+    "bound-to-certificate": "it is bound to a certificate, and the authenticator has no `certificate_bound`",
+    "not-bound-to-key": "it is bound to no key (`cnf.jkt`), and `dpop` is required",
+    "not-bound-to-certificate": "it is bound to no certificate, and `certificate_bound` is required",
+    "checksum": "it is no API key: its checksum is wrong, as after a typing error",
+    "unknown-api-key": "there is no such API key, or it ended over 30 days ago",
+    "other-authenticator": "the API key was made for another authenticator",
+    "api-key": "the API key was revoked",
+    "api-keys": "the state cannot be used, so that nobody can tell",
+    "introspection": "the issuer gave no answer that can be used",
+    "inactive": "the issuer says that it is not active",
+}
+# What an issuer's answer says is not in the token, and nothing more is known of it here.
+_ANSWERED = {
+    name: f"what the issuer says of its `{claim}` is not what it must be"
+    for name, claim in (("issuer", "iss"), ("audience", "aud"), ("exp", "exp"), ("nbf", "nbf"), ("iat", "iat"))
+}  # fmt: skip
+_OF_OUR_OWN = {
+    "exp": "the API key is past its end",
+    "memory": "`state: memory:` is the server's own, and cannot be looked into from here",
 }
 _REVOKED = {
     "credential": "this token was put on the revocation list",
@@ -55,38 +88,63 @@ class TokenVerdict:
 
 
 def judge_token(decides: Verification, token: str, now: float) -> TokenVerdict:
-    """The verdict of the first authenticator that takes the token; of the first that calls it its own where none does."""
+    """The verdict of the first authenticator that takes the token; of the first that calls it its own where none does.
+
+    All that take tokens are asked, those too that ask an issuer or look into the state. What a request must prove beside
+    its token is no part of the verdict.
+    """
+    return asyncio.run(_closing(decides, _judge(decides, token, now)))
+
+
+async def _closing(decides: Verification, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    finally:
+        await decides.close()
+
+
+async def _judge(decides: Verification, token: str, now: float) -> TokenVerdict:
     refused: list[TokenVerdict] = []
-    credential = Credential(token)
-    for name, verifier in _verifiers(decides).items():
-        try:
-            identity = verifier.verify(credential, now)
-        except Refusal as refusal:
-            reason = _explain(refusal.reason, verifier.settings, token, now)
-            refused.append(TokenVerdict(refusal.code, name, reason))
+    async for name, answer in _answers(decides, token, now):
+        if isinstance(answer, Refusal):
+            reason = _explain(answer.reason, decides, name, token, now)
+            refused.append(TokenVerdict(answer.code, name, reason))
             continue
-        if identity is None:
-            continue
-        revoked = decides.revocations.why(identity)
+        revoked = decides.revocations.why(answer)
         if not revoked:
-            return TokenVerdict(GOOD, name, identity=identity)
+            return TokenVerdict(GOOD, name, identity=answer)
         reason = f"{revoked}: {_REVOKED[revoked]}"
-        refused.append(TokenVerdict("token_revoked", name, reason, identity))
+        refused.append(TokenVerdict("token_revoked", name, reason, answer))
     return refused[0] if refused else TokenVerdict("token_invalid", None, _nobodys(decides, token))
 
 
 def good_identities(decides: Verification, token: str, now: float) -> list[Identity]:
     """Whom each authenticator takes it for, revoked or not; those that refuse it or call it another's left out."""
-    credential = Credential(token)
-    found: list[Identity] = []
-    for verifier in _verifiers(decides).values():
+
+    async def collect() -> list[Identity]:
+        answers = [answer async for _, answer in _answers(decides, token, now)]
+        return [answer for answer in answers if isinstance(answer, Identity)]
+
+    return asyncio.run(_closing(decides, collect()))
+
+
+async def _answers(
+    decides: Verification, token: str, now: float
+) -> AsyncIterator[tuple[str, Identity | Refusal]]:
+    """What each authenticator makes of it, in their order, as far as it is asked for; `not mine` is left out."""
+    credential, presented = Credential(token), Presentation(CIMultiDict())
+    for name, one in decides.authenticators.items():
+        if isinstance(
+            decides.config.authenticators[name], CertificateAuthenticator | PasswordLogin
+        ):
+            continue  # reads no tokens
         try:
-            identity = verifier.verify(credential, now)
-        except Refusal:
+            identity = await one.judge(credential, presented, now)
+        except Refusal as refusal:
+            yield name, refusal
             continue
         if identity is not None:
-            found.append(identity)
-    return found
+            yield name, identity
 
 
 def _verifiers(decides: Verification) -> dict[str, JwtVerifier]:
@@ -104,9 +162,17 @@ def _nobodys(decides: Verification, token: str) -> str:
     return f"issuer: its `iss` is {_shown(issuer)}; authenticators take {known or 'none'}"
 
 
-def _explain(reason: str, settings: JwtAuthenticator, token: str, now: float) -> str:
+def _explain(reason: str, decides: Verification, name: str, token: str, now: float) -> str:
+    settings = decides.config.authenticators[name]
     words = _REASONS.get(reason, "it is not well-formed")
-    return f"{reason}: {words.format_map(_facts(settings, token, now))}"
+    if isinstance(settings, JwtAuthenticator):
+        words = words.format_map(_facts(settings, token, now))
+    elif isinstance(settings, ApiKeyAuthenticator):
+        memory = decides.config.state.url == "memory:" and reason == "unknown-api-key"
+        words = _OF_OUR_OWN.get("memory" if memory else reason, words)
+    elif isinstance(settings, IntrospectionAuthenticator):
+        words = _ANSWERED.get(reason, words).replace("{subject}", settings.claims.subject)
+    return f"{reason}: {words}"
 
 
 def _facts(settings: JwtAuthenticator, token: str, now: float) -> dict[str, str]:
@@ -167,6 +233,7 @@ def _identity_facts(identity: Identity, now: float) -> list[tuple[str, str]]:
         ("scopes", ", ".join(sorted(identity.scopes))),
         ("email", identity.email or ""),
         ("expires", left),
+        *(("bound to", words) for words in bound_to(identity.claims)),
     ]
 
 

@@ -6,6 +6,7 @@ Values only, as in `schema.py`; whether two of them would take the same credenti
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -110,7 +111,25 @@ class TokenSlot(Section):
             )
         if (self.header or "").lower() == "authorization" and self.scheme is None:
             raise wrong("bad-slot", "Authorization is read by its scheme", "add `scheme: Bearer`")
+        if (self.scheme or "").lower() == "dpop":
+            # A token that comes so brings a proof with it, and who reads it must check that.
+            remedy = "write `dpop: optional` or `dpop: required` at the authenticator"
+            raise wrong("bad-slot", "the scheme DPoP is no place of its own", remedy)
         return self
+
+
+TokenPlaces = Annotated[list[TokenSlot], Field(min_length=1)]
+_BEARER = [TokenSlot(header="Authorization", scheme="Bearer")]
+
+
+def _small(leeway: float) -> float:
+    if leeway > 300:
+        text = "a leeway over 5m hides clocks that are wrong"
+        raise wrong("bad-leeway", text, "write at most `5m`; 30s is usual")
+    return leeway
+
+
+Leeway = Annotated[Duration, AfterValidator(_small)]
 
 
 class ClaimNames(Section):
@@ -130,7 +149,23 @@ class SigningKey(Section):
     file: StrictStr
 
 
-class JwtAuthenticator(Section):
+Binding = Literal["optional", "required"]
+
+
+class BoundTokens(Section):
+    """Tokens that are of no use to a thief, as they say (`cnf`) whose they are; without these options they are refused."""
+
+    dpop: Annotated[
+        Binding | None,
+        Field(description="Tokens bound to a key (RFC 9449): each request brings a proof by it."),
+    ] = None
+    certificate_bound: Annotated[
+        Binding | None,
+        Field(description="Tokens bound to the client's certificate (RFC 8705)."),
+    ] = None
+
+
+class JwtAuthenticator(BoundTokens):
     """Takes the tokens of one issuer."""
 
     type: Literal["jwt"]
@@ -138,10 +173,8 @@ class JwtAuthenticator(Section):
     audiences: Annotated[list[Annotated[StrictStr, Field(min_length=1)]], Field(min_length=1)]
     algorithms: Annotated[list[Algorithm], Field(min_length=1)]
     keys: Keys
-    token_from: Annotated[list[TokenSlot], Field(min_length=1)] = [
-        TokenSlot(header="Authorization", scheme="Bearer")
-    ]
-    leeway: Duration = 30.0
+    token_from: TokenPlaces = _BEARER
+    leeway: Leeway = 30.0
     claims: ClaimNames = ClaimNames()
     issue_with: SigningKey | None = None
 
@@ -160,12 +193,6 @@ class JwtAuthenticator(Section):
                 "bad-keys",
                 "the keys do not fit the algorithms",
                 "HS* takes `keys: {secret: …}`, all others `file`, `url` or `discovery`",
-            )
-        if self.leeway > 300:
-            raise wrong(
-                "bad-leeway",
-                "a leeway over 5m hides clocks that are wrong",
-                "write at most `5m`; 30s is usual",
             )
         return self
 
@@ -190,6 +217,52 @@ class PasswordLogin(Section):
     users: UsersFile
 
 
+class IntrospectionAuthenticator(BoundTokens):
+    """Asks an issuer what a token is worth (RFC 7662); the token travels in the body of the question only."""
+
+    type: Literal["introspection"]
+    url: Annotated[RemoteURL, Field(description="The issuer's introspection endpoint, https.")]
+    ca: Annotated[
+        StrictStr | None, Field(description="Authorities (PEM) instead of the system's.")
+    ] = None
+    client_id: Annotated[StrictStr, Field(min_length=1, description="Who we are to the issuer.")]
+    client_secret: Secret
+    tokens: Annotated[
+        Literal["opaque", "all"],
+        Field(description="opaque: those that are no JWTs, so that `jwt` can stand beside it."),
+    ] = "opaque"
+    token_from: TokenPlaces = _BEARER
+    issuer: Annotated[IssuerText | None, Field(description="What `iss` in the answer must be.")] = (
+        None
+    )
+    audiences: Annotated[
+        list[Annotated[StrictStr, Field(min_length=1)]] | None,
+        Field(min_length=1, description="One of these must be the `aud` of the answer, or in it."),
+    ] = None
+    leeway: Leeway = 30.0
+    claims: ClaimNames = ClaimNames()
+    cache: Annotated[
+        Duration,
+        Field(
+            description="How long a good answer is believed: what the issuer revokes shows then."
+        ),
+    ] = 60.0
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "IntrospectionAuthenticator":
+        if self.cache > 300:
+            text = "an answer over 5m old says little"
+            raise wrong("bad-cache", text, "write at most `5m`; `0s` asks for every request")
+        return self
+
+
+class ApiKeyAuthenticator(Section):
+    """Takes the API keys that `authproxy key create` makes."""
+
+    type: Literal["api-key"]
+    token_from: TokenPlaces = [TokenSlot(header="X-API-Key"), *_BEARER]
+
+
 def _type(value: Any) -> Any:
     # What is no mapping is any model's to refuse.
     return value.get("type") if isinstance(value, dict) else getattr(value, "type", "jwt")
@@ -198,6 +271,8 @@ def _type(value: Any) -> Any:
 # By a function, because the model's own check of `type` comes first and pydantic does not look behind it.
 Authenticator = Annotated[
     Annotated[JwtAuthenticator, Tag("jwt")]
+    | Annotated[IntrospectionAuthenticator, Tag("introspection")]
+    | Annotated[ApiKeyAuthenticator, Tag("api-key")]
     | Annotated[CertificateAuthenticator, Tag("certificate")]
     | Annotated[PasswordLogin, Tag("password")],
     Discriminator(_type),

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 from authproxy.config.authenticators import (
+    BoundTokens,
     CertificateAuthenticator,
+    IntrospectionAuthenticator,
     JwtAuthenticator,
     PasswordLogin,
 )
@@ -54,9 +56,15 @@ def _certificates(loaded: Loaded, config: Config) -> Iterator[Problem]:
     takers = [
         n for n, s in config.authenticators.items() if isinstance(s, CertificateAuthenticator)
     ]
-    for name in takers if not asking else ():
+    bound = [
+        n
+        for n, s in config.authenticators.items()
+        if isinstance(s, BoundTokens) and s.certificate_bound is not None
+    ]
+    for name in (*takers, *bound) if not asking else ():
+        what = "client certificates" if name in takers else "tokens bound to client certificates"
         text, remedy = (
-            f"`{name}` takes client certificates, and no listener asks for one",
+            f"`{name}` takes {what}, and no listener asks for one",
             "add `client_certificates` to the `tls` of a listener",
         )
         yield loaded.source.problem(("authenticators", name), "certificate-never-asked", text, remedy, severity="warning", key=True)  # fmt: skip
@@ -76,6 +84,8 @@ def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
     for name, settings in config.authenticators.items():
         if isinstance(settings, PasswordLogin):
             yield ("authenticators", name, "users", "file"), settings.users.file
+        if isinstance(settings, IntrospectionAuthenticator) and settings.client_secret.file:
+            yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.issue_with is not None:

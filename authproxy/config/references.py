@@ -5,7 +5,14 @@ Parts that were cut out because they are wrong are not compared: one mistake is 
 
 from collections.abc import Collection, Iterator
 
-from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
+from authproxy.config.authenticators import (
+    ApiKeyAuthenticator,
+    BoundTokens,
+    CertificateAuthenticator,
+    IntrospectionAuthenticator,
+    JwtAuthenticator,
+    PasswordLogin,
+)
 from authproxy.config.schema import Config
 from authproxy.config.values import SocketAddress
 from authproxy.model.address import parse_address
@@ -18,7 +25,7 @@ _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, never bound
 
 def check_references(config: Config, source: Source, cut: Collection[Path]) -> Iterator[Problem]:
     """Authenticators in each other's way, issuers that cannot be asked, and listeners in each other's way."""
-    yield from _check_issuers(config, source)
+    yield from _check_takers(config, source)
     yield from _check_sessions(config, source)
     yield from _check_discovery(config, source)
     if not any(path[0] == "listeners" for path in cut):
@@ -30,18 +37,19 @@ def check_references(config: Config, source: Source, cut: Collection[Path]) -> I
         )
 
 
-def _check_issuers(config: Config, source: Source) -> Iterator[Problem]:
+def _check_takers(config: Config, source: Source) -> Iterator[Problem]:
     taken: dict[tuple[str, ...], str] = {}
     for name, settings in config.authenticators.items():
-        if not isinstance(settings, JwtAuthenticator):
+        if isinstance(settings, CertificateAuthenticator | PasswordLogin):
             continue
         others = {taken.setdefault(slot, name): None for slot in _slots(settings)}
         for other in others:
             if other != name:
-                text = f"`{name}` and `{other}` read the same issuer from the same place"
-                path = ("authenticators", name, "issuer")
+                what, key, code = _TAKES[settings.type]
+                text = f"`{name}` and `{other}` read {what} from the same place"
+                path = ("authenticators", name, key)
                 remedy = "make them one, or read another header"
-                yield source.problem(path, "duplicate-issuer", text, remedy)
+                yield source.problem(path, code, text, remedy)
 
 
 def _check_sessions(config: Config, source: Source) -> Iterator[Problem]:
@@ -77,10 +85,27 @@ def _check_discovery(config: Config, source: Source) -> Iterator[Problem]:
             yield source.problem(path, "bad-issuer", text, remedy)
 
 
-def _slots(settings: JwtAuthenticator) -> Iterator[tuple[str, ...]]:
+# type: what two of it would both take, where that stands, and the code of the problem
+_TAKES = {
+    "jwt": ("the same issuer", "issuer", "duplicate-issuer"),
+    "introspection": ("tokens of the same kind", "type", "duplicate-slot"),
+    "api-key": ("API keys", "type", "duplicate-slot"),
+}
+
+
+def _slots(
+    settings: JwtAuthenticator | IntrospectionAuthenticator | ApiKeyAuthenticator,
+) -> Iterator[tuple[str, ...]]:
+    takes: str = settings.type
+    if isinstance(settings, JwtAuthenticator):
+        takes += f" {settings.issuer}"
+    elif isinstance(settings, IntrospectionAuthenticator):
+        takes += f" {settings.tokens}"
     for slot in settings.token_from:
         header, scheme = (slot.header or "").lower(), (slot.scheme or "").lower()
-        yield settings.issuer, header, scheme, slot.cookie or ""
+        yield takes, header, scheme, slot.cookie or ""
+    if isinstance(settings, BoundTokens) and settings.dpop is not None:
+        yield takes, "authorization", "dpop", ""
 
 
 def _check_listeners(config: Config, source: Source) -> Iterator[Problem]:

@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authproxy.config.authenticators import JwtAuthenticator, PasswordLogin
+from authproxy.config.authenticators import (
+    IntrospectionAuthenticator,
+    JwtAuthenticator,
+    PasswordLogin,
+)
 from authproxy.config.listeners import Listener
 from authproxy.config.load import Loaded, load, policy_paths
 from authproxy.config.schema import Config
@@ -148,6 +152,8 @@ def _named(config: Config) -> Iterator[str]:
     for settings in config.authenticators.values():
         if isinstance(settings, PasswordLogin):
             yield settings.users.file
+        if isinstance(settings, IntrospectionAuthenticator):
+            yield from (name for name in (settings.client_secret.file, settings.ca) if name)
         if not isinstance(settings, JwtAuthenticator):
             continue
         yield from (name for name in (settings.keys.file, settings.keys.ca) if name is not None)

@@ -26,6 +26,7 @@ from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
+from authproxy.server.tending import Tending
 from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import AccessLog
@@ -85,6 +86,7 @@ class Worker:
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys = KeyRefresh(self._metrics)
+        self._tending = Tending()
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -102,6 +104,7 @@ class Worker:
         await self._keys.follow(self._runtime)
         if self._runtime.traces is not None:
             self._runtime.traces.exporter.start()
+        self._tending.follow(self._runtime.authenticators)
         admin = await self._start_admin()
         await self._listeners.start(self._runtime, self._metrics)
         self._measure()
@@ -202,6 +205,7 @@ class Worker:
             self._retire(previous.access_log)
         self._runtime = runtime
         await self._listeners.take_over(runtime, prepared.certificates)
+        self._tending.follow(runtime.authenticators)
         for pool in unneeded:
             await pool.close()
         await self._keys.follow(runtime)
@@ -320,6 +324,7 @@ class Worker:
         await self._listeners.end()
         await self._end_connections()
         await self._keys.close()
+        await self._tending.close()
         for pool in self._runtime.pools.values():
             await pool.close()
         if self._runtime.traces is not None:

@@ -11,7 +11,7 @@ from authproxy.authn.authenticator import Authenticator, Credential, fingerprint
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.compact import parse
 from authproxy.authn.revocation import Revocations
-from authproxy.authn.slots import HeaderSlot, Presentation, Presented
+from authproxy.authn.slots import HeaderSlot, Presentation, Presented, Slot
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from tests.authn.tokens import token
@@ -38,7 +38,10 @@ class Keyed(Authenticator):
             raise Refusal("token_invalid", "word")
         return Identity(self.name, "ann")
 
-    async def check_proof(self, _identity: Identity, presented: Presented, _now: float) -> None:
+    async def check_proof(
+        self, _identity: Identity, credential: str, slot: Slot, presented: Presented, _now: float
+    ) -> None:
+        assert (credential, slot) == ("good", self.slots[0])
         self.proofs += 1
         if presented.headers.get("X-Proof") != "right":
             raise Refusal("token_invalid", "proof")
@@ -109,4 +112,6 @@ async def test_who_asks_for_a_proof_must_check_it() -> None:
     """An authenticator that `proves` and forgot how lets nobody in."""
     identity = Identity("keyed", "ann")
     with pytest.raises(NotImplementedError):
-        await Authenticator.check_proof(Keyed(proves=True), identity, shown(), 0.0)
+        await Authenticator.check_proof(
+            Keyed(proves=True), identity, "good", Keyed.slots[0], shown(), 0.0
+        )

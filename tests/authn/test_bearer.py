@@ -16,6 +16,7 @@ from authproxy.authn.slots import Presentation
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import IdentityProfile
 from authproxy.model.identity import Identity
+from authproxy.state.memory import MemoryStore
 from tests.authn.tokens import (
     ALGORITHMS,
     CLAIMS,
@@ -322,7 +323,9 @@ async def following() -> tuple[FollowingVerifier, RemoteKeys]:
     """An authenticator that follows a key set which nobody has fetched yet."""
     chosen = settings("ES256", keys={"discovery": True})
     remote = RemoteKeys(KeySource("tokens", chosen), chosen, b"")
-    return FollowingVerifier("tokens", chosen, remote, 8192, IdentityProfile("none").render), remote
+    return FollowingVerifier(
+        "tokens", chosen, remote, 8192, IdentityProfile("none").render, MemoryStore()
+    ), remote
 
 
 def give(remote: RemoteKeys, keys: KeySet) -> None:

@@ -34,6 +34,18 @@ def test_an_identity_is_not_kept_past_its_end() -> None:
     assert len(cache) == 0
 
 
+def test_whoever_keeps_it_may_want_less() -> None:
+    """An authenticator can say how long it believes its own verdict; never more than five minutes, and nothing is nothing."""
+    cache = IdentityCache()
+    cache.put(b"k", identity(), NOW, 60)
+    assert cache.get(b"k", NOW + 59) is not None
+    assert cache.get(b"k", NOW + 60) is None
+    cache.put(b"k", identity(), NOW, 900)
+    assert cache.get(b"k", NOW + 300) is None
+    cache.put(b"none", identity(), NOW, 0)
+    assert cache.get(b"none", NOW) is None
+
+
 def test_a_clock_set_back_lengthens_no_life() -> None:
     """An entry that seems to have more than five minutes left is dropped."""
     cache = IdentityCache()

@@ -96,4 +96,4 @@ async def test_who_logs_in(sessions: Sessions) -> None:
 async def test_sessions_are_never_remembered_elsewhere(sessions: Sessions) -> None:
     """The caches of identities are not for them: one that was ended is over with the next request."""
     one = staff(sessions, ann=ANN)
-    assert (one.remembered, one.guessable, one.proves) == (False, False, False)
+    assert (one.memory, one.guessable, one.proves) == (0.0, False, False)

@@ -115,10 +115,18 @@ def test_any_value_is_read(value: str, slot: Slot, start: str) -> None:
 
 def test_challenges() -> None:
     """RFC 6750 section 3 and RFC 7617 section 2.1; no error where nothing was presented."""
-    assert challenge("Bearer", error=False) == ("WWW-Authenticate", 'Bearer realm="authproxy"')
-    assert challenge("Bearer", error=True)[1] == 'Bearer realm="authproxy", error="invalid_token"'
-    assert challenge("basic", error=True)[1] == 'Basic realm="authproxy", charset="UTF-8"'
-    assert challenge("Token", error=True)[1] == 'Token realm="authproxy"'
+    assert challenge("Bearer") == ("WWW-Authenticate", 'Bearer realm="authproxy"')
+    assert (
+        challenge("Bearer", error="invalid_token")[1]
+        == 'Bearer realm="authproxy", error="invalid_token"'
+    )
+    assert (
+        challenge("basic", error="invalid_token")[1] == 'Basic realm="authproxy", charset="UTF-8"'
+    )
+    assert challenge("Token", error="invalid_token")[1] == 'Token realm="authproxy"'
+    dpop = challenge("DPoP", error="invalid_dpop_proof")[1]
+    assert dpop.startswith('DPoP realm="authproxy", error="invalid_dpop_proof", algs="RS256 ')
+    assert "HS256" not in dpop
 
 
 def test_slots_have_names_of_their_own() -> None:

@@ -16,6 +16,8 @@ from authproxy.config.authenticators import ASYMMETRIC, SYMMETRIC, JwtAuthentica
 from authproxy.config.values import Secret
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import IdentityProfile
+from authproxy.state.memory import MemoryStore
+from authproxy.state.store import Store
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.test"
@@ -101,12 +103,15 @@ def verifier(
     keys: KeySet | None = None,
     token_bytes: int = 8192,
     profile: str = "forwarded",
+    store: Store | None = None,
     **changes: Any,
 ) -> JwtVerifier:
     """An authenticator that takes `token()`."""
     keys = keys_for(algorithm) if keys is None else keys
     render = IdentityProfile(profile).render
-    return JwtVerifier(name, settings(algorithm, **changes), keys, token_bytes, render)
+    return JwtVerifier(
+        name, settings(algorithm, **changes), keys, token_bytes, render, store or MemoryStore()
+    )
 
 
 @cache

@@ -1,11 +1,14 @@
 """`authproxy policy`: what the files' own tests say, what a decision is made of, and what the files look like."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from authproxy.authn.jwk import thumbprint_of
+from tests.authn.proofs import jwk_of, proof
 from tests.cli.program import run, succeed
 from tests.end_to_end.credentials import Issuer
 from tests.end_to_end.served import configuration, write_configuration
@@ -97,6 +100,30 @@ def test_an_explanation_tells_all(tmp_path: Path) -> None:
         "X-Forwarded-For: 192.0.2.7",
         "X-Tenant: acme",
     } <= set(head)
+
+
+def test_a_bound_token_needs_more_than_itself(tmp_path: Path) -> None:
+    """What is missing is said; with a proof of this very request the verdict is the server's."""
+    config = configuration(UPSTREAMS)
+    config["authenticators"]["tokens"] |= {"dpop": "optional", "certificate_bound": "optional"}
+    file = write_configuration(tmp_path, ISSUER, config, ROUTES)
+    url = "https://app.test/g/1"
+    text = ISSUER.token(groups=["eng"], cnf={"jkt": thumbprint_of(jwk_of())})
+    asked = explain(file, "GET", url, "--token", text)
+    assert (asked["verdict"], asked["reason"]) == ("token_invalid", "dpop-scheme")
+    assert "--header 'Authorization: DPoP" in asked["hint"]
+    given = ["--header", f"Authorization: DPoP {text}"]
+    assert "a proof is needed" in succeed("policy", "explain", "GET", url, *given, "--config", file)
+    shown = proof(text, {"htu": url}, now=time.time())
+    asked = explain(file, "GET", f"{url}?a=b", *given, "--header", f"DPoP: {shown}")
+    assert (asked["verdict"], asked["hint"]) == ("allow", None)
+    assert not [line for line in asked["backend_head"] if line.lower().startswith(("dpop", "auth"))]
+    asked = explain(file, "POST", url, *given, "--header", f"DPoP: {shown}")
+    assert asked["verdict"] == "method_not_allowed"
+    text = ISSUER.token(groups=["eng"], cnf={"x5t#S256": "a" * 43})
+    asked = explain(file, "GET", url, "--token", text)
+    assert (asked["verdict"], asked["reason"]) == ("token_invalid", "no-certificate")
+    assert "--subject" in asked["hint"]
 
 
 def test_the_text_ends_in_the_verdict(tmp_path: Path) -> None:

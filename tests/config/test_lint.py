@@ -42,6 +42,18 @@ def test_the_key_of_the_assertion_is_a_key_file(tmp_path: Path) -> None:
     assert (code, "assertion.pem" in text) == ("key-file-mode", True)
 
 
+def test_the_secret_of_introspection_is_one(tmp_path: Path) -> None:
+    """What we are known by to an issuer is for our eyes."""
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "secret").chmod(0o644)
+    asks = "  opaque: {type: introspection, url: 'https://i.test', client_id: c, client_secret: {file: secret}}\n"
+    config = CONFIG.replace("authenticators:\n", "authenticators:\n" + asks)
+    assert [code for code, _ in warnings(tmp_path, config)] == [
+        "unused-authenticator",
+        "key-file-mode",
+    ]
+
+
 def test_a_configuration_that_cannot_be_read_has_no_warnings(tmp_path: Path) -> None:
     """Its errors come first."""
     assert warnings(tmp_path, "[]") == []
@@ -57,6 +69,21 @@ def with_certificates(*authorities: str) -> str:
         for at, file in enumerate(authorities)
     )
     return config.replace("admin:", f"{more}admin:")
+
+
+def test_tokens_bound_to_certificates_that_nobody_asks_for_are_a_warning(tmp_path: Path) -> None:
+    """Nobody could use them; where one listener asks it is none."""
+    bound = CONFIG.replace(
+        "    leeway: 10s\n", "    leeway: 10s\n    certificate_bound: optional\n"
+    )
+    assert bound != CONFIG
+    (tmp_path / "never").mkdir()
+    ((code, text),) = warnings(tmp_path / "never", bound)
+    assert (code, "`tokens`" in text) == ("certificate-never-asked", True)
+    asks = "certificates: [{certificate: a.crt, private_key: a.key}]"
+    asking = bound.replace(asks, f"{asks}\n      client_certificates: {{authorities: ca.crt}}")
+    (tmp_path / "asked").mkdir()
+    assert warnings(tmp_path / "asked", asking) == []
 
 
 def test_certificates_that_nobody_asks_for_are_a_warning(tmp_path: Path) -> None:

@@ -48,9 +48,28 @@ def test_two_listeners_need_two_addresses(text: str, found: list[str]) -> None:
     assert codes(text) == found
 
 
+def asks(more: str = "") -> str:
+    return f"{{type: introspection, url: 'https://i.test', client_id: c, client_secret: {{env: S}}{more}}}"
+
+
+KEYS = "{type: api-key}"
+DPOP = jwt("{header: X-T}").removesuffix("}") + ", dpop: optional}"
+DPOP_ELSEWHERE = jwt("{header: X-U}").removesuffix("}") + ", dpop: optional}"
+
+
 @pytest.mark.parametrize(
     ("one", "other", "found"),
     [
+        (asks(), asks(), ["duplicate-slot"]),
+        (asks(), asks(", tokens: all"), []),
+        (asks(), asks(", token_from: [{header: X-T}]"), []),
+        (asks(), jwt("{header: Authorization, scheme: Bearer}"), []),
+        (KEYS, KEYS, ["duplicate-slot"]),
+        (KEYS, asks(), []),
+        (KEYS, "{type: api-key, token_from: [{cookie: key}]}", []),
+        (KEYS, "{type: certificate, subject: cn}", []),
+        (DPOP, DPOP_ELSEWHERE, ["duplicate-issuer"]),
+        (DPOP, jwt("{header: X-U}"), []),
         (jwt("{header: X-T}"), jwt("{header: X-T}"), ["duplicate-issuer"]),
         (jwt("{header: X-T}"), jwt("{header: x-t}"), ["duplicate-issuer"]),
         (jwt("{header: X-T}"), jwt("{header: X-U}"), []),

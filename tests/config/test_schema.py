@@ -5,13 +5,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from authproxy.config.authenticators import Algorithm, JwtAuthenticator
+from authproxy.config.authenticators import (
+    Algorithm,
+    ApiKeyAuthenticator,
+    IntrospectionAuthenticator,
+    JwtAuthenticator,
+)
 from authproxy.config.schema import Config
 from authproxy.config.values import SocketAddress
 
 LISTENERS: list[dict[str, Any]] = [{"address": "127.0.0.1:8443"}]
 JWT: dict[str, Any] = {
     "type": "jwt", "issuer": "https://i.test", "audiences": ["api"], "algorithms": ["RS256"], "keys": {"file": "k"},
+}  # fmt: skip
+
+ASKS: dict[str, Any] = {
+    "type": "introspection", "url": "https://i.test/introspect", "client_id": "c", "client_secret": {"env": "S"},
 }  # fmt: skip
 
 
@@ -30,6 +39,14 @@ def kinds(**keys: Any) -> list[str]:
 
 def with_jwt(**keys: Any) -> dict[str, Any]:
     return {"authenticators": {"tokens": JWT | keys}}
+
+
+def with_introspection(**keys: Any) -> dict[str, Any]:
+    return {"authenticators": {"opaque": ASKS | keys}}
+
+
+def with_keys(**keys: Any) -> dict[str, Any]:
+    return {"authenticators": {"keys": {"type": "api-key", **keys}}}
 
 
 def with_upstream(**keys: Any) -> dict[str, Any]:
@@ -88,6 +105,24 @@ def test_an_authenticator_has_the_defaults_of_the_contract() -> None:
     assert found.leeway == 30
     assert (names.subject, names.groups, names.scopes) == ("sub", "groups", "scope")
     assert (names.email, names.username, names.name) == ("email", "preferred_username", "name")
+
+
+def test_introspection_and_api_keys_have_defaults() -> None:
+    """Opaque bearer tokens, believed for a minute; keys in a header of their own or as a bearer."""
+    found = config(**with_introspection()).authenticators["opaque"]
+    assert isinstance(found, IntrospectionAuthenticator)
+    assert (found.tokens, found.cache, found.leeway, found.dpop, found.audiences) == (
+        "opaque", 60, 30, None, None,
+    )  # fmt: skip
+    assert [(s.header, s.scheme) for s in found.token_from] == [("Authorization", "Bearer")]
+    keys = config(**with_keys()).authenticators["keys"]
+    assert isinstance(keys, ApiKeyAuthenticator)
+    assert [(s.header, s.scheme) for s in keys.token_from] == [
+        ("X-API-Key", None), ("Authorization", "Bearer"),
+    ]  # fmt: skip
+    described = str(Config.model_json_schema())
+    assert "each request brings a proof" in described
+    assert "introspection endpoint" in described
 
 
 def test_an_upstream_has_the_defaults_of_the_contract() -> None:
@@ -160,6 +195,24 @@ def test_an_upstream_has_the_defaults_of_the_contract() -> None:
         (with_jwt(token_from=[{"header": "X-Token", "scheme": "Bearer"}]), "bad-slot"),
         (with_jwt(type="saml"), "union_tag_invalid"),
         (with_jwt(type=["jwt"]), "union_tag_invalid"),
+        (with_jwt(dpop=True), "literal_error"),
+        (with_jwt(dpop="maybe"), "literal_error"),
+        (with_jwt(certificate_bound="yes"), "literal_error"),
+        (with_jwt(token_from=[{"header": "Authorization", "scheme": "dpop"}]), "bad-slot"),
+        (with_introspection(url="http://i.test/introspect"), "bad-url"),
+        (with_introspection(url="https://u:p@i.test/"), "literal-secret"),
+        (with_introspection(client_secret="hunter2"), "literal-secret"),
+        (with_introspection(client_id=""), "string_too_short"),
+        (with_introspection(cache="6m"), "bad-cache"),
+        (with_introspection(leeway="6m"), "bad-leeway"),
+        (with_introspection(audiences=[]), "too_short"),
+        (with_introspection(tokens="jwt"), "literal_error"),
+        (with_introspection(token_from=[]), "too_short"),
+        (with_introspection(algorithms=["RS256"]), "extra_forbidden"),
+        ({"authenticators": {"o": {"type": "introspection"}}}, "missing"),
+        (with_keys(token_from=[]), "too_short"),
+        (with_keys(users={"file": "u"}), "extra_forbidden"),
+        (with_keys(token_from=[{"query": "key"}]), "extra_forbidden"),
         ({"authenticators": {"a b": JWT}}, "string_pattern_mismatch"),
         (with_upstream(servers=[]), "too_short"),
         (with_upstream(servers=["http://h/p"]), "bad-url"),

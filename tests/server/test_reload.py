@@ -312,3 +312,23 @@ def test_an_authority_of_issuers_is_watched(loaded: Loaded, tmp_path: Path) -> N
     assert isinstance(other, FollowingVerifier)
     assert other.remote is not before.remote
     assert other.remote.source.identity != before.remote.source.identity
+
+
+def test_the_files_of_introspection_are_watched(loaded: Loaded) -> None:
+    """A new secret of ours, or another authority, is news."""
+    asks = {
+        "type": "introspection",
+        "url": "https://i.test",
+        "client_id": "c",
+        "client_secret": {"file": "secret"},
+        "ca": "ca.crt",
+    }
+    for name in ("secret", "ca.crt"):
+        (loaded.folder / name).write_text("")
+    config = json.loads(loaded.file.read_text())
+    rewrite(loaded, authenticators={**config["authenticators"], "opaque": asks})
+    watch = Watch(load(loaded.file))
+    assert news(watch) == QUIET
+    for name in ("secret", "ca.crt"):
+        (loaded.folder / name).write_text("another")
+        assert news(watch) == NEWS

@@ -80,7 +80,7 @@ async def test_a_secret_has_no_version() -> None:
         settings = p.loaded.usable().authenticators["tokens"]
         assert isinstance(settings, JwtAuthenticator)
         settings = settings.model_copy(update={"algorithms": ["HS256"]})
-        shared = JwtVerifier("shared", settings, keys, 8192, lambda _identity: b"")
+        shared = JwtVerifier("shared", settings, keys, 8192, lambda _identity: b"", p.runtime.store)
         runtime = replace(p.runtime, authenticators={"shared": shared})
         (told,) = assemble(facts_of(p, runtime=runtime)).key_sets
         assert (told.algorithms, told.keys, told.version) == (("HS256",), 1, None)
