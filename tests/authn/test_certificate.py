@@ -13,8 +13,8 @@ from multidict import CIMultiDict
 
 from authproxy.authn.authentication import Authentication
 from authproxy.authn.cache import IdentityCache
-from authproxy.authn.revocation import Revocations
 from authproxy.authn.certificate import CertificateVerifier, read_certificate
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presentation
 from authproxy.config.authenticators import CertificateAuthenticator
 from authproxy.model.errors import Refusal
