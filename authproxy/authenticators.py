@@ -1,16 +1,21 @@
 """From the configuration's authenticators to those that judge: one function a `type`, each with its files read.
 
-All that can fail about keys and secrets fails here, as problems with their places, every one at once.
+All that can fail about keys and secrets fails here, as problems with their places, every one at once. Nobody is asked:
+the keys of an issuer elsewhere come later, or are taken over from who already has them.
 """
 
+import hashlib
+import ssl
 from collections.abc import Mapping
 
 from authproxy.authn.authenticator import Authenticator, Render
-from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.bearer import FollowingVerifier, JwtVerifier
 from authproxy.authn.certificate import CertificateVerifier
+from authproxy.authn.key_source import KeySource
 from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.sessions import Sessions
 from authproxy.config.authenticators import (
     CertificateAuthenticator,
@@ -30,9 +35,12 @@ def compile_authenticators(
     render: Render,
     sessions: Sessions,
     checks: PasswordChecks,
+    running: Mapping[str, Authenticator] | None = None,
 ) -> dict[str, Authenticator]:
     """The authenticators by their names; `render` makes an identity's header bytes. Logins keep their `sessions`, and
     have passwords verified by `checks`.
+
+    Of those that are `running` the remote key sets are taken over where their section is the same.
 
     Raises:
         ConfigError: a key or a secret of one cannot be used.
@@ -49,9 +57,15 @@ def compile_authenticators(
                 cookie = config.session.cookie
                 found[name] = PasswordAuthenticator(name, cookie, sessions, render, users, checks)
             continue
+        token_bytes = config.bounds.token_bytes
+        if settings.keys.remote:
+            remote = _remote(loaded, name, settings, (running or {}).get(name), problems)
+            if remote is not None:
+                found[name] = FollowingVerifier(name, settings, remote, token_bytes, render)
+            continue
         keys = _keys(loaded, name, settings, environ, problems)
         if keys is not None:
-            found[name] = JwtVerifier(name, settings, keys, config.bounds.token_bytes, render)
+            found[name] = JwtVerifier(name, settings, keys, token_bytes, render)
     if problems:
         raise ConfigError(problems)
     return found
@@ -104,5 +118,32 @@ def _keys(
         )
     except OSError as error:
         text = f"`{name}`: {settings.keys.file} cannot be read: {(error.strerror or str(error)).lower()}"
+        problems.append(loaded.source.problem(path, "unreadable", text, "check its path and mode"))
+    return None
+
+
+def _remote(
+    loaded: Loaded,
+    name: str,
+    settings: JwtAuthenticator,
+    running: Authenticator | None,
+    problems: list[Problem],
+) -> RemoteKeys | None:
+    ca = loaded.folder / settings.keys.ca if settings.keys.ca is not None else None
+    path: SourcePath = ("authenticators", name, "keys", "ca")
+    try:
+        content = ca.read_bytes() if ca is not None else b""
+        said = repr((name, settings.issuer, settings.algorithms, settings.keys, content))
+        section = hashlib.sha256(said.encode()).digest()
+        if isinstance(running, FollowingVerifier) and running.remote.section == section:
+            return running.remote
+        return RemoteKeys(KeySource(name, settings, ca, content), settings, section)
+    except ssl.SSLError:  # an OSError too, so it comes first
+        text = f"`{name}`: {settings.keys.ca} holds no certificate of an authority"
+        remedy = "give the PEM file of the authority that signs the issuer's certificate"
+        problems.append(loaded.source.problem(path, "bad-ca", text, remedy))
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        text = f"`{name}`: {settings.keys.ca} cannot be read: {words}"
         problems.append(loaded.source.problem(path, "unreadable", text, "check its path and mode"))
     return None

@@ -1,11 +1,10 @@
 """Asking other servers on our own behalf: issuers, introspection. Never on a client's word, and never for long.
 
-https only (loopback excepted), no redirects, every answer bounded in size and time, proxies as the environment says.
+https only (loopback excepted), no redirects, every answer bounded in size and time, proxies as the environment says (none to this machine).
 The only use of aiohttp's client; a caller gives a URL of the configuration and gets bytes or a `FetchError`.
 """
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+
+from authproxy.model.url import is_allowed, is_loopback
 
 BYTES_MOST = 1 << 20
 SECONDS_MOST = 10.0
@@ -31,27 +32,6 @@ class Fetched:
     headers: Mapping[str, str]
 
 
-def is_allowed(url: str) -> bool:
-    """May this be asked? https with a host, or http to this machine; no credentials and no fragment in it."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if not host or parts.username is not None or parts.password is not None or parts.fragment:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class Fetcher:
     """Asks with one pool of connections. `ca` is a PEM file of authorities instead of the system's.
 
@@ -61,7 +41,7 @@ class Fetcher:
 
     def __init__(self, ca: Path | None = None) -> None:
         self._tls = ssl.create_default_context(cafile=ca)
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # through proxies or not
 
     async def get(self, url: str, *, seconds: float = SECONDS_MOST) -> Fetched:
         """The document at `url`.
@@ -101,14 +81,18 @@ class Fetcher:
                 return await self._exchange(method, url, form, headers)
         except TimeoutError:
             raise FetchError(f"no answer within {seconds:g} s") from None
+        except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
+            # Their texts quote what came, which is the other side's to choose.
+            raise FetchError(f"the answer is no HTTP: {type(error).__name__}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise FetchError(f"no answer: {type(error).__name__}: {error}"[:300]) from None
+            text = f"no answer: {type(error).__name__}: {error}"[:300]
+            raise FetchError("".join(c if c.isprintable() else " " for c in text)) from None
 
     async def _exchange(
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
     ) -> Fetched:
         wanted = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
-        async with self._opened().request(
+        async with self._opened(url).request(
             method, url, data=form, headers=wanted, allow_redirects=False, ssl=self._tls
         ) as answer:
             if answer.status != 200:  # a redirect too: where it leads was not configured
@@ -120,15 +104,19 @@ class Fetcher:
                 raise FetchError("the answer is over 1 MiB")
             return Fetched(body, {name.lower(): value for name, value in answer.headers.items()})
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+    def _opened(self, url: str) -> aiohttp.ClientSession:
+        # What is asked of this machine may be plain, so it never leaves it: no proxy there.
+        elsewhere = not is_loopback(urlsplit(url).hostname or "")
+        session = self._sessions.get(elsewhere)
+        if session is None or session.closed:
+            session = self._sessions[elsewhere] = aiohttp.ClientSession(
+                trust_env=elsewhere, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
             )
-        return self._session
+        return session
 
     async def close(self) -> None:
         """Close its connections; the next question opens new ones."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()

@@ -188,6 +188,7 @@ def verification(
 ) -> Verification:
     """Read the keys and compile what decides; the records are those of `previous`, or are opened when first used.
 
+    Remote key sets whose section is the same are taken over from `previous` as they are.
     Nothing is revoked as far as it knows: whoever has a list puts it there.
 
     Raises:
@@ -200,10 +201,11 @@ def verification(
     )
     sessions = Sessions(records, config.session.idle_timeout, config.session.absolute_timeout)
     checks = previous.checks if previous else PasswordChecks()
+    running = previous.authenticators if previous else {}
     return Verification(
         config,
         loaded.policies.table,
-        compile_authenticators(loaded, environ, profile.render, sessions, checks),
+        compile_authenticators(loaded, environ, profile.render, sessions, checks, running),
         HeaderRules(config.identity.strip),
         profile,
         IdentityCache(),
@@ -254,7 +256,7 @@ def compile_runtime(
     loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
 ) -> Runtime:
     """Everything that requests are served with. What has not changed since `previous` is taken over from it: the state,
-    verified identities, and the log and the pools whose own section is equal.
+    verified identities, and the log, the pools and the remote key sets whose own section is equal.
 
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
-# makes its certificates), Node, and from npm jose (a backend that verifies assertions by somebody else's library), in
-# build/node/. With the argument `slow` testssl.sh too, which looks for what is weak.
+# makes its certificates), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
+# library) and oidc-provider (an OpenID provider). With the argument `slow` testssl.sh too, which looks for what is weak.
 #
 # What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
@@ -15,12 +15,13 @@ parts=(nginx curl openssl node npm)
 missing() {
   local part
   for part in "${parts[@]}"; do command -v "$part" >/dev/null || echo "$part"; done
-  [ -d "$modules/node_modules/jose" ] || echo jose
+  for part in jose oidc-provider; do [ -d "$modules/node_modules/$part" ] || echo "$part"; done
 }
 
 install_modules() {
   command -v npm >/dev/null || return 0
-  mkdir -p "$modules" && timeout 60 npm install --prefix "$modules" --no-save --no-audit --no-fund --loglevel=error jose@6 >&2
+  mkdir -p "$modules"
+  timeout 60 npm install --prefix "$modules" --no-save --no-audit --no-fund --loglevel=error jose@6 oidc-provider@9 >&2
 }
 
 install_parts() {
@@ -42,11 +43,12 @@ install_parts() {
 
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
-packages="${wanted//jose/}"
+packages="${wanted//oidc-provider/}"
+packages="${packages//jose/}"
 packages="${packages/testssl/testssl.sh}"
 # shellcheck disable=SC2086  # one word a package; but for two, the packages are called as their programs are
 [ -z "${packages//[[:space:]]/}" ] || install_parts ${packages/node/nodejs}
-[[ "$wanted" != *jose* ]] || install_modules
+[[ "$wanted" != *jose* && "$wanted" != *oidc-provider* ]] || install_modules
 wanted="$(missing)"
 [ -z "$wanted" ] && exit 0
 for part in $wanted; do

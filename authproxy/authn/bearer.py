@@ -13,7 +13,8 @@ from authproxy.authn.authenticator import Authenticator, Credential, Render, fin
 from authproxy.authn.claims import Person, Times, check_audience, check_controls, invalid, text
 from authproxy.authn.compact import CompactToken, MalformedToken
 from authproxy.authn.jwk import KID_MOST
-from authproxy.authn.keys import KeySet
+from authproxy.authn.keys import UNKNOWN, KeySet
+from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.slots import Presented, compile_slot
 from authproxy.config.authenticators import JwtAuthenticator
 from authproxy.model.errors import Refusal
@@ -24,6 +25,8 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 # `crit` names extensions and none is understood (CVE-2026-32597); `b64` changes what is signed (RFC 7797); `zip` and `enc`
 # are JWE's (facts 69). Keys that a token brings or points at (jku, jwk, x5u, x5c) are never looked at (CVE-2018-0114).
 _NEVER = frozenset({"crit", "b64", "zip", "enc"})
+NO_KEYS = "no-keys"
+ROUNDS_MOST = 2
 
 
 class JwtVerifier(Authenticator):
@@ -46,10 +49,15 @@ class JwtVerifier(Authenticator):
         self._algorithms = frozenset(settings.algorithms)
         self._audiences = frozenset(settings.audiences)
         self._claims = settings.claims
-        self._keys = keys
         self._render = render
+        self._use(keys)
+
+    def _use(self, keys: KeySet) -> None:
+        """Judge by these keys from now on; what was verified by others is verified anew."""
+        self._keys = keys
+        said = self.settings.model_dump_json()
         self._fingerprint = fingerprint_of(
-            render, "jwt", name, settings.model_dump_json(), keys.version, str(token_bytes)
+            self._render, "jwt", self.name, said, keys.version, str(self.token_bytes)
         )
 
     @property
@@ -106,6 +114,8 @@ class JwtVerifier(Authenticator):
         if "kid" in header and (not isinstance(kid, str) or len(kid) > KID_MOST):
             raise invalid("kid")
         candidates = self._keys.candidates(algorithm, kid)
+        if self._keys is UNKNOWN:
+            raise Refusal("state_unavailable", NO_KEYS)
         if not candidates:
             raise invalid("unknown-key")
         if not any(key.verify(token.signed, token.signature) for key in candidates):
@@ -139,3 +149,57 @@ class JwtVerifier(Authenticator):
             credential_id=jti or hashlib.sha256(token.signed).hexdigest(),
         )
         return replace(identity, header_block=self._render(identity))
+
+
+class FollowingVerifier(JwtVerifier):
+    """A JWT authenticator whose keys are its issuer's, as they are now.
+
+    A token of a key that is not at hand has the issuer asked again, and waits for it: a rotation loses no request.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: JwtAuthenticator,
+        remote: RemoteKeys,
+        token_bytes: int,
+        render: Render,
+    ) -> None:
+        super().__init__(name, settings, remote.keys, token_bytes, render)
+        self.remote = remote
+
+    @property
+    def fingerprint(self) -> bytes:
+        if self.remote.keys is not self._keys:
+            self._use(self.remote.keys)
+        return self._fingerprint
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys in force."""
+        return self.remote.keys
+
+    def verify(self, credential: Credential, now: float) -> Identity | None:
+        self.remote.expire(now)
+        if self.remote.keys is not self._keys:
+            self._use(self.remote.keys)
+        return super().verify(credential, now)
+
+    async def judge(
+        self, credential: Credential, _presented: Presented, now: float
+    ) -> Identity | None:
+        for _ in range(ROUNDS_MOST):
+            try:
+                return self.verify(credential, now)
+            except Refusal as refusal:
+                hopeful = self._may_know_better(refusal, credential)
+                if not hopeful or not await self.remote.seek():
+                    raise
+        return self.verify(credential, now)
+
+    def _may_know_better(self, refusal: Refusal, credential: Credential) -> bool:
+        """Could other keys make another verdict? Not where the token names a key that is at hand."""
+        if refusal.reason != "signature":
+            return refusal.reason in {"unknown-key", NO_KEYS}
+        header = credential.token.read_header() if credential.token else {}
+        return not self._keys.names(header.get("alg", ""), header.get("kid"))

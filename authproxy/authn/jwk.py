@@ -46,6 +46,8 @@ _READERS: dict[str, type[RSAAlgorithm | ECAlgorithm | OKPAlgorithm]] = {
 }
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 SIGNATURES = _RSA.union(*_CURVES.values())
+# What is left of a JWK that was vetted: it may verify, and certificates beside it are not looked at.
+MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "alg")
 
 # CVE-2017-15361 (ROCA): the weak library's moduli are powers of 65537 modulo every small prime; a fair key passes
 # for one with a chance under 2^-100.
@@ -60,6 +62,10 @@ class KeyProblem(ValueError):  # noqa: N818  # a problem of the operator, as mod
         super().__init__(f"{text} — {remedy}")
         self.text = text
         self.remedy = remedy
+
+
+class SecretPublished(KeyProblem):
+    """A secret or a private key stands where only public ones may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +116,12 @@ def algorithms_of(key: object) -> frozenset[str]:
 def _check_secrets(jwk: Mapping[str, Any]) -> None:
     # CVE-2026-48526: a symmetric key beside public ones is how a public key comes to pass for a secret.
     if jwk.get("kty") == "oct":
-        raise KeyProblem(
+        raise SecretPublished(
             "a symmetric key (`oct`) stands in a public key set",
             "remove it; HS* takes `keys: {secret: …}`",
         )
     if not _PRIVATE.isdisjoint(jwk):
-        raise KeyProblem(
+        raise SecretPublished(
             "a private key stands in a public key set",
             "take it out, and replace it: it may have been read",
         )

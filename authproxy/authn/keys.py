@@ -5,6 +5,7 @@ The algorithm is bound to the key here; a token only ever names one that is alre
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,9 +19,20 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import Algorithm
 
 from authproxy.authn.compact import MalformedToken, json_object
-from authproxy.authn.jwk import KeyProblem, VettedKey, algorithm_named, algorithms_of, vet_jwk
+from authproxy.authn.jwk import (
+    MEMBERS,
+    KeyProblem,
+    SecretPublished,
+    VettedKey,
+    algorithm_named,
+    algorithms_of,
+    vet_jwk,
+)
 
-__all__ = ["KeyProblem", "KeySet", "VerificationKey", "load_key_set", "secret_key_set"]
+__all__ = [
+    "UNKNOWN", "KeyProblem", "KeySet", "PublishedKeys", "VerificationKey",
+    "load_key_set", "load_published", "secret_key_set",
+]  # fmt: skip
 
 BYTES_MOST = 1 << 20
 KEYS_MOST = 100
@@ -72,6 +84,14 @@ class KeySet:
         keys = self._any.get(algorithm, ())
         return keys if len(keys) <= CANDIDATES_MOST else ()
 
+    def names(self, algorithm: str, kid: str | None) -> bool:
+        """Is there a key of this very `kid`?"""
+        return kid is not None and (algorithm, kid) in self._named
+
+
+# Of an issuer whose keys nobody knows (yet, or any more): whether a token is good cannot be told.
+UNKNOWN = KeySet("", ())
+
 
 def _version(data: bytes, algorithms: Sequence[str]) -> str:
     return hashlib.sha256(" ".join(algorithms).encode() + b"\0" + data).hexdigest()
@@ -87,7 +107,7 @@ def _bind(keys: Iterable[VettedKey], algorithms: Sequence[str]) -> list[Verifica
     ]
 
 
-def _from_jwks(data: bytes) -> list[VettedKey]:
+def _members_of(data: bytes) -> list[Any]:
     try:
         members = json_object(data).get("keys")
     except MalformedToken:
@@ -99,7 +119,11 @@ def _from_jwks(data: bytes) -> list[VettedKey]:
             f"the key set has no list `keys` of at most {KEYS_MOST}",
             'write a JWKS: {"keys": [...]}',
         )
-    keys = [key for member in members if (key := vet_jwk(member)) is not None]
+    return members
+
+
+def _from_jwks(data: bytes) -> list[VettedKey]:
+    keys = [key for member in _members_of(data) if (key := vet_jwk(member)) is not None]
     kids = Counter(key.kid for key in keys)
     if kids.pop(None, 0) > CANDIDATES_MOST:
         raise KeyProblem(f"more than {CANDIDATES_MOST} keys have no `kid`", "give each a `kid`")
@@ -156,6 +180,55 @@ def load_key_set(data: bytes, algorithms: Sequence[str]) -> KeySet:
             "no key in the file fits the algorithms", f"`algorithms` says {', '.join(algorithms)}"
         )
     return KeySet(_version(data, algorithms), bound)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedKeys:
+    """What an issuer publishes: its keys, the part of its document that counts, and why keys were passed over."""
+
+    keys: KeySet
+    jwks: bytes
+    passed_over: tuple[str, ...]
+
+
+def load_published(data: bytes, algorithms: Sequence[str], *, known: bool = False) -> PublishedKeys:
+    """The keys of a JWKS that another party writes, for these algorithms.
+
+    More lenient than with the operator's own file, as RFC 7517 section 5 asks: a key that cannot be used is passed
+    over, those beside it serve. Two with the same `kid` are both tried, as all of them are the issuer's. One set
+    differs from another (`version`) where what is used of it does, not by its spelling. `known` says that this is the
+    `jwks` of what was loaded before, so it may be empty.
+
+    Raises:
+        KeyProblem: it is no JWKS, has too many keys, or none that fits and none that was withdrawn by being leaked.
+    """
+    if len(data) > BYTES_MOST:
+        raise KeyProblem("the key set is over 1 MiB", "publish a smaller one")
+    keys, used, passed_over, leaked = list[VettedKey](), list[dict[str, Any]](), [], False
+    for member in _members_of(data):
+        try:
+            key = vet_jwk(member)
+        except KeyProblem as problem:
+            passed_over.append(problem.text)
+            leaked = leaked or isinstance(problem, SecretPublished)
+            continue
+        if key is not None:
+            keys.append(key)
+            used.append({name: member[name] for name in MEMBERS if name in member})
+    bound = _bind(keys, algorithms)
+    same = Counter((key.algorithm, key.kid) for key in bound)
+    if same and max(same.values()) > CANDIDATES_MOST:
+        raise KeyProblem(
+            f"more than {CANDIDATES_MOST} keys share a `kid`, or have none", "name each"
+        )
+    # A set without keys is taken for an accident, unless its key has become known to all: then nothing is signed by it.
+    if not bound and not leaked and not known:
+        raise KeyProblem(
+            "no key of the set can be used", f"`algorithms` says {', '.join(algorithms)}"
+        )
+    used.sort(key=lambda jwk: json.dumps(jwk, sort_keys=True))
+    jwks = json.dumps({"keys": used}, sort_keys=True, separators=(",", ":")).encode()
+    return PublishedKeys(KeySet(_version(jwks, algorithms), bound), jwks, tuple(passed_over))
 
 
 def secret_key_set(secret: bytes, algorithms: Sequence[str]) -> KeySet:

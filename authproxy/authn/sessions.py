@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from authproxy.authn.revocation import revoke_credential
 from authproxy.model.errors import Refusal
 from authproxy.state.records import Records
 
@@ -95,14 +96,21 @@ class Sessions:
         if now - session.seen >= self.idle:
             raise Refusal("session_expired", "idle")
 
-    async def end(self, session: Session) -> bool:
-        """End a session; False where that was done already.
+    async def end(self, session: Session, now: float) -> bool:
+        """End a session: for requests at once, for what is still open with it within two seconds. False where that was
+        done already.
 
         Raises:
             StateUnavailable: it may go on.
         """
         self._parsed.pop(session.key, None)
-        return await self._records.remove(KIND, session.key)
+        ended = await self._records.remove(KIND, session.key)
+        # Streams do not ask for their session; the revocation list reaches them in every worker.
+        authenticator, name = session.authenticator, session.key.hex()
+        await revoke_credential(
+            self._records, authenticator, name, session.created + self.absolute, now
+        )
+        return ended
 
     async def of(self, authenticator: str, subject: str, now: float) -> list[Session]:
         """The living sessions of somebody, the newest first."""

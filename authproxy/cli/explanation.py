@@ -8,6 +8,7 @@ from typing import Any
 from multidict import CIMultiDict
 
 from authproxy.authn.slots import Presentation
+from authproxy.cli.issuer_keys import fetch_for_request
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
@@ -86,6 +87,8 @@ def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
     def identify(route: Route, exchange: Exchange) -> Identity | None:
         authentication = decides.authentication(route)
         assert authentication is not None
+        asked = [decides.authenticators[name] for name in route.authenticators]
+        fetch_for_request(asked, presented)
         return asyncio.run(authentication.authenticate(presented, exchange.now, lambda: None))
 
     return identify

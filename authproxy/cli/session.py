@@ -55,7 +55,7 @@ def revoke(
     async def end(sessions: Sessions) -> int:
         found = [one for one in await sessions.every(time.time()) if meant(one)]
         for one in found:
-            await sessions.end(one)
+            await sessions.end(one, time.time())
         return len(found)
 
     ended = _with_sessions(config, end)

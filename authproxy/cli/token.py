@@ -102,14 +102,16 @@ def verify(token: TokenArgument = None, config: ConfigOption = None) -> None:
 
     Example: authproxy token issue --subject ann | authproxy token verify
     """
+    from authproxy.cli.issuer_keys import fetch_for_token
     from authproxy.cli.revocation import known_revocations
     from authproxy.cli.token_verdict import GOOD, judge_token, verdict_lines
     from authproxy.runtime import verification
 
     text = _read_token(token)
-    now = time.time()
     loaded = load_config(config)
     decides = verification(loaded, os.environ)
+    fetch_for_token(decides.authenticators.values(), text)
+    now = time.time()
     decides.revocations, unread = known_revocations(loaded, os.environ, now)
     verdict = judge_token(decides, text, now)
     if unread:

@@ -26,6 +26,7 @@ _REASONS = {
     "algorithm": "its `alg` is {alg}; `algorithms` are {algorithms}",
     "kid": "its `kid` is no short text",
     "unknown-key": "no key of `keys` has its `alg` {alg} and `kid` {kid}",
+    "no-keys": "the keys of its issuer cannot be had, so nobody can tell",
     "signature": "no key of `keys` made its signature",
     "issuer": "its `iss` is not {issuer}",
     "audience": "its `aud` is {aud}; `audiences` are {audiences}",

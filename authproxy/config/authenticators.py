@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from authproxy.config.values import Duration, IssuerText, Secret, later
+from authproxy.config.values import Duration, IssuerText, RemoteURL, Secret
 from authproxy.model.shape import Section, wrong
 
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -27,25 +27,61 @@ Symmetric = Literal["HS256", "HS384", "HS512"]
 ASYMMETRIC: tuple[str, ...] = get_args(Asymmetric)
 SYMMETRIC: tuple[str, ...] = get_args(Symmetric)
 Algorithm = Literal[Asymmetric, Symmetric]
+REFRESH_LEAST = 1.0
+KEEP_MOST = 30 * 86400.0
 
 
 class Keys(Section):
-    """What verifies tokens: a file (JWKS or PEM), or a secret for HS*."""
+    """What verifies tokens: a file (JWKS or PEM), a secret for HS*, or the issuer's own key set, fetched.
+
+    Of a set that is fetched: `refresh` is the longest between two fetches, `keep` how long the last good set serves
+    while there is no other, `cool_down` the least between two fetches that tokens of unknown keys ask for.
+    """
 
     file: StrictStr | None = None
     secret: Secret | None = None
-    url: later("fetching keys by URL") = None  # type: ignore[valid-type]
-    ca: later("fetching keys by URL") = None  # type: ignore[valid-type]
-    discovery: later("fetching keys by discovery") = None  # type: ignore[valid-type]
+    url: RemoteURL | None = None
+    discovery: Literal[True] | None = None
+    ca: Annotated[StrictStr, Field(min_length=1)] | None = None
+    refresh: Duration = 3600.0
+    keep: Duration = 86400.0
+    cool_down: Duration = 30.0
+
+    @property
+    def remote(self) -> bool:
+        """Are they fetched?"""
+        return self.url is not None or self.discovery is not None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Keys":
-        if (self.file is None) == (self.secret is None):
+    def _one_place(self) -> "Keys":
+        places = [self.file, self.secret, self.url, self.discovery]
+        if sum(place is not None for place in places) != 1:
+            remedy = "write one of {file: PATH}, {secret: {file: PATH}}, {url: URL} and {discovery: true}"
+            raise wrong("bad-keys", "keys come from one place", remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _of_what_is_fetched(self) -> "Keys":
+        only = {"ca", "refresh", "keep", "cool_down"} & self.model_fields_set
+        if only and not self.remote:
+            name = min(only)
+            text = f"`{name}` is for keys that are fetched"
+            raise wrong("bad-keys", text, f"remove `{name}`, or write `url:` or `discovery: true`")
+        return self
+
+    @model_validator(mode="after")
+    def _times(self) -> "Keys":
+        if not REFRESH_LEAST <= self.refresh <= self.keep:
+            text = "`refresh` must be at least 1s, and at most as long as `keep`"
             raise wrong(
-                "bad-keys",
-                "keys come from one place",
-                "write either {file: PATH} or {secret: {file: PATH}}",
+                "bad-refresh", text, "an hour and a day are usual: `refresh: 1h`, `keep: 24h`"
             )
+        if self.keep > KEEP_MOST:
+            text = "`keep` over 30d would trust keys that nobody has confirmed for a month"
+            raise wrong("bad-keep", text, "write at most `30d`; `24h` is usual")
+        if self.cool_down < REFRESH_LEAST:
+            text = "without a `cool_down` forged tokens would have the issuer asked without end"
+            raise wrong("bad-cool-down", text, "write at least `1s`; `30s` is usual")
         return self
 
 
@@ -123,7 +159,7 @@ class JwtAuthenticator(Section):
             raise wrong(
                 "bad-keys",
                 "the keys do not fit the algorithms",
-                "HS* takes `keys: {secret: …}`, all others `keys: {file: …}`",
+                "HS* takes `keys: {secret: …}`, all others `file`, `url` or `discovery`",
             )
         if self.leeway > 300:
             raise wrong(

@@ -11,14 +11,16 @@ from authproxy.config.values import SocketAddress
 from authproxy.model.address import parse_address
 from authproxy.model.errors import Problem
 from authproxy.model.source import Path, Source
+from authproxy.model.url import is_allowed
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, never bound
 
 
 def check_references(config: Config, source: Source, cut: Collection[Path]) -> Iterator[Problem]:
-    """Authenticators that would take the same token, and listeners in each other's way."""
+    """Authenticators in each other's way, issuers that cannot be asked, and listeners in each other's way."""
     yield from _check_issuers(config, source)
     yield from _check_sessions(config, source)
+    yield from _check_discovery(config, source)
     if not any(path[0] == "listeners" for path in cut):
         yield from _check_listeners(config, source)
     if config.state.url == "memory:" and config.workers != 1:
@@ -61,6 +63,18 @@ def _check_sessions(config: Config, source: Source) -> Iterator[Problem]:
 def _is_loopback(host: str) -> bool:
     found = parse_address(host)
     return host == "localhost" or (found is not None and found.is_loopback)
+
+
+def _check_discovery(config: Config, source: Source) -> Iterator[Problem]:
+    for name, settings in config.authenticators.items():
+        if not isinstance(settings, JwtAuthenticator) or settings.keys.discovery is None:
+            continue
+        # OpenID Connect Discovery 1.0 section 4: the issuer is where its document lies, without query and fragment.
+        if not is_allowed(settings.issuer) or "?" in settings.issuer:
+            text = f"the issuer of `{name}` is no https URL, so nothing can be discovered there"
+            path = ("authenticators", name, "issuer")
+            remedy = "write its https URL without a query (http only on this machine), or `keys: {url: …}`"
+            yield source.problem(path, "bad-issuer", text, remedy)
 
 
 def _slots(settings: JwtAuthenticator) -> Iterator[tuple[str, ...]]:

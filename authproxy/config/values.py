@@ -21,6 +21,7 @@ from pydantic import (
 
 from authproxy.model.address import Network, parse_address, parse_network
 from authproxy.model.shape import Section, wrong
+from authproxy.model.url import is_allowed
 
 DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -207,6 +208,22 @@ def parse_server(value: Any) -> str:
 
 
 ServerURL = Annotated[str, BeforeValidator(parse_server), WithJsonSchema({"type": "string"})]
+
+
+def parse_remote(value: Any) -> str:
+    """`https://id.example.com/jwks`: what we ask ourselves. http only to this machine (RFC 8725 section 3.10)."""
+    text = _text(value, "https://id.example.com/jwks")
+    if has_userinfo(text):
+        raise wrong("literal-secret", "credentials in a URL are refused", "leave them out")
+    if not is_allowed(text):
+        remedy = "write an https URL; http is only for this machine (127.0.0.1, [::1], localhost)"
+        raise wrong("bad-url", "this URL may not be asked", remedy)
+    return text
+
+
+RemoteURL = Annotated[
+    str, BeforeValidator(parse_remote), WithJsonSchema({"type": "string", "format": "uri"})
+]
 
 
 class Secret(Section):

@@ -3,8 +3,16 @@
 An engine's count starts from 0 and only grows. One that a reload replaces is brought a last time before that.
 """
 
+import math
+import time
+
+from authproxy.authn.bearer import FollowingVerifier
+from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.runtime import Runtime
 from authproxy.telemetry.metrics import Metrics
+
+KEY_SET_AGE = "authproxy_key_set_age_seconds"
+KEY_SET_FETCHES = "authproxy_key_set_fetches_total"
 
 
 def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
@@ -20,3 +28,13 @@ def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
         exporter = runtime.traces.exporter
         bring("authproxy_spans_total", exporter, exporter.sent, result="sent")
         bring("authproxy_spans_total", exporter, exporter.lost, result="lost")
+    for authenticator in runtime.authenticators.values():
+        if isinstance(authenticator, FollowingVerifier):
+            _bring_keys(authenticator.remote, metrics)
+
+
+def _bring_keys(remote: RemoteKeys, metrics: Metrics) -> None:
+    age, name = remote.report(time.time()).age, remote.name
+    metrics.set(KEY_SET_AGE, math.nan if age is None else age, authenticator=name)
+    for result, count in (("success", remote.successes), ("failure", remote.failures)):
+        metrics.bring(KEY_SET_FETCHES, remote, count, authenticator=name, result=result)

@@ -150,8 +150,7 @@ def _named(config: Config) -> Iterator[str]:
             yield settings.users.file
         if not isinstance(settings, JwtAuthenticator):
             continue
-        if settings.keys.file is not None:
-            yield settings.keys.file
+        yield from (name for name in (settings.keys.file, settings.keys.ca) if name is not None)
         if settings.keys.secret is not None and settings.keys.secret.file is not None:
             yield settings.keys.secret.file
     if config.identity.assertion.key is not None:

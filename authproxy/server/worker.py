@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -19,6 +20,7 @@ from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures
+from authproxy.server.key_refresh import KeyRefresh
 from authproxy.server.listeners import Listeners, Listening
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
@@ -82,6 +84,7 @@ class Worker:
         self._asked = False  # for a reload that has not begun
         self._retired: list[AccessLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
+        self._keys = KeyRefresh(self._metrics)
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -96,6 +99,7 @@ class Worker:
         self._open_store()
         await self._upkeep.turn()
         self._runtime.open_pools()
+        await self._keys.follow(self._runtime)
         if self._runtime.traces is not None:
             self._runtime.traces.exporter.start()
         admin = await self._start_admin()
@@ -200,6 +204,7 @@ class Worker:
         await self._listeners.take_over(runtime, prepared.certificates)
         for pool in unneeded:
             await pool.close()
+        await self._keys.follow(runtime)
         await self._swap_traces(previous)
 
     async def _swap_traces(self, previous: Runtime) -> None:
@@ -220,14 +225,18 @@ class Worker:
     async def _start_admin(self) -> web.AppRunner | None:
         if self._admin is None:
             return None
+        scrape = partial(exposition, self._pages)
         runner = web.AppRunner(
-            admin_app(self._why_unready, lambda: exposition(self._pages), self._facts),
+            admin_app(self._why_unready, scrape, self._facts, self._keys.troubles),
             access_log=None,
             handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, self._admin).start()
         return runner
+
+    def _why_unready(self) -> str | None:
+        return self._unready or self._keys.unready() or self._upkeep.unready
 
     def _facts(self) -> Generator[None, None, Facts]:
         """What `/status` is made of, in many steps."""
@@ -271,9 +280,6 @@ class Worker:
             for stream in tuple(server.streams):
                 stream.look(now, revocations)
 
-    def _why_unready(self) -> str | None:
-        return self._unready or self._upkeep.unready
-
     def _measure(self) -> None:
         """Bring what is not counted by the request up to date."""
         self._metrics.set_connections(self._listeners.counts())
@@ -313,6 +319,7 @@ class Worker:
         self._listeners.stop()
         await self._listeners.end()
         await self._end_connections()
+        await self._keys.close()
         for pool in self._runtime.pools.values():
             await pool.close()
         if self._runtime.traces is not None:
@@ -339,8 +346,4 @@ class Worker:
 
 def run_worker(make: Callable[[], Worker], announce: Callable[[], None]) -> None:
     """Run a worker on a loop of its own until it has drained."""
-
-    async def main() -> None:
-        await make().run(announce)
-
-    run(main)
+    run(lambda: make().run(announce))

@@ -24,6 +24,11 @@ HELP = {
     ),
     "authproxy_revocations": ("gauge", "Entries of the revocation list."),
     "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
+    "authproxy_key_set_age_seconds": (
+        "gauge",
+        "Since the keys in force were fetched, by authenticator; absent where there are none.",
+    ),
+    "authproxy_key_set_fetches_total": ("counter", "Key sets asked for, by result."),
     "authproxy_groups_left_out_total": (
         "counter",
         "Groups that no header can carry, counted when their identity is verified.",

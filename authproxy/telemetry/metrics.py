@@ -5,13 +5,14 @@ never go back. A series is named once, when it is first counted; labels never ho
 """
 
 import json
+import math
 import mmap
 import struct
 import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from authproxy.telemetry.reload_record import ReloadRecord
@@ -25,8 +26,13 @@ NAME_BYTES = 8 << 20
 SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
-# What is no sum over the slots: a reload that failed must be seen; all workers hold the same list.
-ONE_OF_ALL = {"authproxy_config_reload_success": min, "authproxy_revocations": max}
+# Of these not the sum of all slots is shown: a worker that failed, or that fell behind, must be seen; the revocation list is
+# the same in all.
+WORST: dict[str, Callable[[Iterable[float]], float]] = {
+    "authproxy_config_reload_success": min,
+    "authproxy_key_set_age_seconds": max,
+    "authproxy_revocations": max,
+}
 STRIDE = 500  # series that are looked at in one go: some tenths of a millisecond
 _BOUNDS = tuple(("le", bound) for bound in HISTOGRAM[:-1])
 _HEADER = struct.Struct("=QQ")  # cells in use, bytes of names
@@ -82,17 +88,22 @@ class Pages:
         return int(sum(slot.cells[CONNECTIONS] for slot in self.each))
 
     def totals(self) -> Generator[None, None, Totals]:
-        """Every series by its name, summed over the slots; pauses after every few, so that others can work in between."""
+        """Every series by its name, summed over the slots, but for those of `WORST`; what is no number is not there.
+
+        Pauses after every few, so that others can work in between.
+        """
         sums: Totals = defaultdict(lambda: defaultdict(float))
+        worst: dict[Series, list[float]] = defaultdict(list)
         for slot in self.each:
-            for number, ((name, labels), value) in enumerate(slot.read(), 1):
-                one = ONE_OF_ALL.get(name)
-                if one is None:
-                    sums[name][labels] += value
-                else:
-                    sums[name][labels] = one(value, sums[name].get(labels, value))
+            for number, (series, value) in enumerate(slot.read(), 1):
+                if series[0] not in WORST:
+                    sums[series[0]][series[1]] += value
+                elif not math.isnan(value):
+                    worst[series].append(value)
                 if not number % STRIDE:
                     yield
+        for (name, labels), values in worst.items():
+            sums[name][labels] = WORST[name](values)
         return sums
 
     def bury(self, index: int) -> None:
@@ -102,6 +113,8 @@ class Pages:
         for at, (name, _) in enumerate(slot.series()):
             if name == "authproxy_connections":
                 slot.cells[at] = 0.0
+            elif name == "authproxy_key_set_age_seconds":
+                slot.cells[at] = math.nan
 
 
 class Slot:

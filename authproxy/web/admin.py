@@ -1,7 +1,7 @@
 """The admin listener: health for whoever runs us. Never on a listener that is proxied, and nothing in it is secret."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TypeVar
 
 import orjson
@@ -29,9 +29,11 @@ def admin_app(
     ready: Callable[[], str | None],
     metrics: Callable[[], Generator[None, None, str]],
     status: Callable[[], Generator[None, None, Facts]] | None = None,
+    troubles: Callable[[], Iterable[str]] = tuple,
 ) -> web.Application:
-    """`/healthz`: the process lives. `/readyz`: it should be sent requests; `ready` says why not, or None.
-    `/metrics`: what `metrics` comes to, of all workers. `/status`: what `status` does, for programs or for people.
+    """`/healthz`: the process lives. `/readyz`: it should be sent requests; `ready` says why not, or None; `troubles`
+    adds a line for each that does not yet keep it from serving. `/metrics`: what `metrics` comes to, of all workers.
+    `/status`: what `status` does, for programs or for people.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -39,7 +41,8 @@ def admin_app(
 
     async def readyz(_request: web.Request) -> web.Response:
         why = ready()
-        return web.Response(text=f"{why or 'ready'}\n", status=503 if why else 200)
+        lines = (why or "ready", *troubles())
+        return web.Response(text="".join(f"{x}\n" for x in lines), status=503 if why else 200)
 
     async def scrape(_request: web.Request) -> web.Response:
         text = await unhurried(metrics())

@@ -6,11 +6,11 @@ fingerprint of a secret.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from authproxy import __version__
-from authproxy.authn.bearer import JwtVerifier
+from authproxy.authn.bearer import FollowingVerifier, JwtVerifier
 from authproxy.model.errors import Problem
 from authproxy.runtime import Runtime
 from authproxy.telemetry.metrics import BUCKETS, Totals
@@ -93,12 +93,20 @@ class UpstreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class KeySetStatus:
-    """The keys of an authenticator; no version where it would be the fingerprint of a secret."""
+    """The keys of an authenticator; no version where it would be the fingerprint of a secret.
+
+    Of those that are fetched: where from, how old they are (None: there are none), why the last question failed (None:
+    it did not), and when they are asked for next.
+    """
 
     authenticator: str
     algorithms: tuple[str, ...]
     keys: int
     version: str | None
+    source: str | None = None
+    age_seconds: int | None = None
+    last_error: str | None = None
+    next_refresh: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,9 @@ def assemble(facts: Facts) -> Status:
         routes=list(_routes(facts, routes)),
         upstreams=list(_upstreams(totals, runtime)),
         key_sets=[
-            _key_set(one) for one in runtime.authenticators.values() if isinstance(one, JwtVerifier)
+            _key_set(one, facts.now)
+            for one in runtime.authenticators.values()
+            if isinstance(one, JwtVerifier)
         ],
         identity_cache=_cache(totals),
         revocations=RevocationStatus(len(runtime.revocations), runtime.revocations.current),
@@ -311,11 +321,21 @@ def _upstreams(totals: Totals, runtime: Runtime) -> Iterator[UpstreamStatus]:
         )
 
 
-def _key_set(verifier: JwtVerifier) -> KeySetStatus:
+def _key_set(verifier: JwtVerifier, now: float) -> KeySetStatus:
     algorithms = tuple(sorted(verifier.algorithms))
     public = all(name.startswith(PUBLIC_KEYS) for name in algorithms)
-    version = verifier.keys.version[:VERSION_SHOWN] if public else None
-    return KeySetStatus(verifier.name, algorithms, verifier.keys.size, version)
+    version = (verifier.keys.version[:VERSION_SHOWN] or None) if public else None
+    known = KeySetStatus(verifier.name, algorithms, verifier.keys.size, version)
+    if not isinstance(verifier, FollowingVerifier):
+        return known
+    report = verifier.remote.report(now)
+    return replace(
+        known,
+        source=report.source,
+        age_seconds=None if report.age is None else int(report.age),
+        last_error=report.error,
+        next_refresh=utc(now + report.refresh),
+    )
 
 
 def _listeners(facts: Facts) -> list[ListenerStatus]:

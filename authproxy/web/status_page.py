@@ -12,6 +12,7 @@ from html import escape
 
 from authproxy.web.plots import sparkline, status_bar
 from authproxy.web.status import (
+    KeySetStatus,
     Latency,
     ReloadStatus,
     RouteStatus,
@@ -290,19 +291,36 @@ def _shares(counts: Mapping[str, int], traffic: Traffic, aside: str) -> list[tup
 
 
 def _key_sets(status: Status) -> str:
-    heads = (("Authenticator", ""), ("Algorithms", ""), ("Keys", "n"), ("Version", ""))
+    heads = (
+        ("Authenticator", ""),
+        ("Algorithms", ""),
+        ("Keys", "n"),
+        ("Version", ""),
+        ("From", ""),
+    )
     rows = (
         (
             escape(one.authenticator),
             escape(", ".join(one.algorithms)),
             f"{one.keys:,}",
-            f"<code>{escape(one.version)}</code>"
-            if one.version
-            else '<span class="aside">a secret: not shown</span>',
+            f"<code>{escape(one.version)}</code>" if one.version else _no_version(one),
+            NONE if one.source is None else _fetched(one, one.source),
         )
         for one in status.key_sets
     )
     return _table("Key sets", "What tokens are verified with.", heads, rows)
+
+
+def _no_version(keys: KeySetStatus) -> str:
+    if keys.source is not None:
+        return '<span class="badge bad">None yet, or no more</span>'
+    return '<span class="aside">a secret: not shown</span>'
+
+
+def _fetched(keys: KeySetStatus, source: str) -> str:
+    age = "never fetched" if keys.age_seconds is None else f"{keys.age_seconds:,}&nbsp;s ago"
+    error = f' <span class="aside">{escape(keys.last_error)}</span>' if keys.last_error else ""
+    return f"<code>{escape(source)}</code>, {age}{error}"
 
 
 def _listeners(status: Status) -> str:

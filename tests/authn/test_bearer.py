@@ -1,13 +1,20 @@
 """JwtVerifier: each rule that a good token must keep, and what becomes of its claims."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from authproxy.authn.authenticator import Credential
+from authproxy.authn.bearer import FollowingVerifier
 from authproxy.authn.issue import public_jwks
-from authproxy.authn.keys import load_key_set
+from authproxy.authn.key_source import KeySource
+from authproxy.authn.keys import UNKNOWN, KeySet, load_key_set
+from authproxy.authn.remote_keys import KeySetState, RemoteKeys
+from authproxy.authn.slots import Presentation
+from authproxy.model.errors import Refusal
+from authproxy.model.headers import IdentityProfile
 from authproxy.model.identity import Identity
 from tests.authn.tokens import (
     ALGORITHMS,
@@ -15,7 +22,9 @@ from tests.authn.tokens import (
     NOW,
     as_json,
     key_for,
+    keys_for,
     payload_with,
+    settings,
     sign,
     signed_payload,
     token,
@@ -307,3 +316,71 @@ def test_a_cached_identity_is_asked_for_its_time() -> None:
     assert identity is not None
     moments = {NOW - 41: False, NOW - 40: True, CLAIMS["exp"] + 29: True, CLAIMS["exp"] + 30: False}
     assert {moment: judge.in_time(identity, moment) for moment in moments} == moments
+
+
+async def following() -> tuple[FollowingVerifier, RemoteKeys]:
+    """An authenticator that follows a key set which nobody has fetched yet."""
+    chosen = settings("ES256", keys={"discovery": True})
+    remote = RemoteKeys(KeySource("tokens", chosen), chosen, b"")
+    return FollowingVerifier("tokens", chosen, remote, 8192, IdentityProfile("none").render), remote
+
+
+def give(remote: RemoteKeys, keys: KeySet) -> None:
+    """As if they had been fetched just now."""
+    remote._state = KeySetState("{}", fetched=NOW)
+    remote.keys = keys
+
+
+async def test_a_fingerprint_follows_the_keys() -> None:
+    """Cached identities are bound to the set in force: the same object while it is, another one as soon as it is not."""
+    judge, remote = await following()
+    unknown = judge.fingerprint
+    assert judge.fingerprint is unknown
+    give(remote, keys_for("ES256"))
+    first = judge.fingerprint
+    assert judge.fingerprint is first
+    give(remote, keys_for("ES256", 1))
+    second = judge.fingerprint
+    give(remote, UNKNOWN)
+    assert len({unknown, first, second}) == 3
+    assert judge.fingerprint == unknown
+
+
+async def test_without_keys_nobody_can_tell() -> None:
+    """A token of ours is then neither good nor bad; what is wrong without any key is wrong as ever."""
+    judge, remote = await following()
+    good = token(algorithm="ES256")
+    assert verdict(good, judge) == "state_unavailable no-keys"
+    assert verdict(token(algorithm="RS256"), judge) == "token_invalid algorithm"
+    assert verdict(token({"iss": "https://other.test"}, algorithm="ES256"), judge) == "not-mine"
+    give(remote, keys_for("ES256"))
+    assert verdict(good, judge) == "accepted"
+    assert verdict(good, judge, NOW + 86_400) == "state_unavailable no-keys"  # past `keep`
+
+
+async def test_whom_other_keys_could_help() -> None:
+    """The issuer is asked for a key that is not at hand, not for a forged signature of one that is."""
+    judge, remote = await following()
+    asked: list[int] = []
+
+    async def seek() -> bool:
+        asked.append(1)
+        return False
+
+    remote.seek = seek  # type: ignore[method-assign]  # only whether it is asked
+    give(remote, keys_for("ES256"))
+    kid = public_jwks([key_for("ES256")], ["ES256"])["keys"][0]["kid"]
+    other = key_for("ES256", 1)
+    cases = [
+        (token(algorithm="ES256", pem=other, header={"kid": kid}), 0),
+        (token(algorithm="ES256", pem=other, header={"kid": "other"}), 1),
+        (token(algorithm="ES256", pem=other), 1),
+        (token({"aud": "b"}, {"kid": kid}, "ES256"), 0),
+        (token({"exp": NOW - 999}, {"kid": kid}, "ES256"), 0),
+        ("junk", 0),
+    ]
+    for credential, expected in cases:
+        asked.clear()
+        with suppress(Refusal):
+            await judge.judge(Credential(credential), Presentation({}), NOW)  # type: ignore[arg-type]  # not looked at
+        assert len(asked) == expected, credential

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from authproxy.authn.issue import public_jwks
 from authproxy.authn.jwk import SIGNATURES
-from authproxy.authn.keys import CANDIDATES_MOST, KeyProblem, load_key_set, secret_key_set
+from authproxy.authn.keys import (
+    CANDIDATES_MOST,
+    KeyProblem,
+    load_key_set,
+    load_published,
+    secret_key_set,
+)
 from tests.authn.tokens import NOW, as_json, key_for, private_key, token, verdict, verifier
 
 ALL = sorted(SIGNATURES)
@@ -226,3 +232,73 @@ def test_every_signature_is_checked_with_the_bound_algorithm() -> None:
     signed = private_key(key_for("ES256")).sign(b"data", ec.ECDSA(SHA256()))
     assert not key.verify(b"data", signed)  # DER, not the form of RFC 7518
     assert not key.verify(b"data", as_json({"now": NOW}))
+
+
+def published(*keys: object, algorithms: tuple[str, ...] = ("ES256",)) -> tuple[int, int]:
+    """How many keys of an issuer's set serve, and how many are passed over with a word."""
+    found = load_published(jwks(*keys), algorithms)
+    return found.keys.size, len(found.passed_over)
+
+
+@pytest.mark.parametrize(
+    ("beside", "passed_over"),
+    [
+        ({"kty": "unheard-of"}, 0), ({"kty": "EC", "crv": "secp256k1", "x": "a", "y": "b"}, 0), ({}, 0),
+        (jwk("RS256", use="enc"), 0), (jwk("RS256", alg="RSA-OAEP"), 0), (jwk("RS256", key_ops=["encrypt"]), 0),
+        (jwk("RS256", alg=None, use=None, x5c=["junk"], x5t="junk"), 0), (7, 1), (jwk("ES256", 1, kid=7), 1),
+        (jwk("ES256", 1, x="AA"), 1), (jwk("RS256", n="AQAB"), 1), (jwk("ES256", 1, alg="RS256"), 1),
+        (jwk("ES256", 1, d="AAAA"), 1), ({"kty": "oct", "k": "c2VjcmV0"}, 1),
+    ],
+)  # fmt: skip
+def test_an_issuer_may_publish_more_than_we_use(beside: object, passed_over: int) -> None:
+    """RFC 7517 section 5: a key that cannot be used is passed over, and the one beside it serves."""
+    assert published(jwk("ES256"), beside) == (1, passed_over)
+
+
+def test_keys_of_one_name_are_all_tried() -> None:
+    """Two keys of an issuer may share a `kid`, or have none: ten of them, not more, as each costs a forged token's time."""
+    same = [jwk("ES256", number, kid="k") for number in range(2)]
+    assert published(*same) == (2, 0)
+    found = load_published(jwks(*same), ["ES256"]).keys
+    for number in range(2):
+        credential = token(algorithm="ES256", header={"kid": "k"}, pem=key_for("ES256", number))
+        assert verdict(credential, verifier("ES256", keys=found)) == "accepted"
+    nameless = jwk("ES256", kid=None)
+    assert published(*[nameless] * CANDIDATES_MOST) == (CANDIDATES_MOST, 0)
+    with pytest.raises(KeyProblem, match="share a `kid`"):
+        published(*[nameless] * (CANDIDATES_MOST + 1))
+
+
+def test_an_algorithm_of_the_key_is_bound_to_it() -> None:
+    """A key without `alg` serves those of its kind that are configured, one with it that one only (RFC 8725 section 3.1)."""
+    found = load_published(jwks(jwk("RS256", alg=None)), ["RS256", "PS256"]).keys
+    kid = jwk("RS256")["kid"]
+    assert found.candidates("RS256", kid)
+    assert found.candidates("PS256", kid)
+    assert found.candidates("RS512", kid) == ()
+    bound = load_published(jwks(jwk("RS256")), ["RS256", "PS256"]).keys
+    assert bound.candidates("PS256", kid) == ()
+
+
+def test_what_is_kept_of_a_set_is_the_set() -> None:
+    """What was reduced to its used part loads as the same version, whatever was around it and in which order."""
+    keys = [jwk("ES256"), jwk("ES256", 1)]
+    one = load_published(jwks(*keys), ["ES256"])
+    other = load_published(
+        jwks({"kty": "x"}, *[k | {"x5c": ["a"], "use": "sig"} for k in keys[::-1]]), ["ES256"]
+    )
+    again = load_published(one.jwks, ["ES256"], known=True)
+    assert one.keys.version == other.keys.version == again.keys.version
+    assert one.jwks == other.jwks == again.jwks
+    assert load_published(one.jwks, ["ES256", "ES384"]).keys.version != one.keys.version
+    bloated = load_published(jwks(keys[0] | {"key_ops": ["verify"] * 50_000}), ["ES256"])
+    assert len(bloated.jwks) < 1000
+
+
+def test_which_kid_a_set_names() -> None:
+    """A token of a named key is not a token of an unknown one; one without a name names nothing."""
+    found = load_published(jwks(jwk("ES256", kid="k")), ["ES256"]).keys
+    assert found.names("ES256", "k")
+    assert not found.names("ES384", "k")
+    assert not found.names("ES256", None)
+    assert not load_published(jwks(jwk("ES256", kid=None)), ["ES256"]).keys.names("ES256", "k")

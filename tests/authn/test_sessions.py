@@ -77,10 +77,10 @@ async def test_one_that_was_ended_stays_so(sessions: Sessions) -> None:
     """Also where a request that began before is still noting its use (no resurrection)."""
     session_id, session = await begin(sessions)
     await sessions.find(session_id, NOW + IDLE / 2)  # its use is being noted
-    assert await sessions.end(session)
+    assert await sessions.end(session, NOW)
     await sessions.close()
     assert await sessions.find(session_id, NOW + IDLE / 2) is None
-    assert not await sessions.end(session)
+    assert not await sessions.end(session, NOW)
 
 
 async def test_an_end_in_one_worker_is_seen_by_another(records: MemoryRecords) -> None:
@@ -88,7 +88,7 @@ async def test_an_end_in_one_worker_is_seen_by_another(records: MemoryRecords) -
     one, other = Sessions(records, IDLE, ABSOLUTE), Sessions(records, IDLE, ABSOLUTE)
     session_id, session = await begin(one)
     assert await other.find(session_id, NOW) == session
-    await one.end(session)
+    await one.end(session, NOW)
     assert await other.find(session_id, NOW) is None
 
 
@@ -101,7 +101,7 @@ async def test_the_sessions_of_somebody(sessions: Sessions) -> None:
     assert await sessions.of("staff", "ann", NOW + 20) == [second, first]
     assert await sessions.of("staff", "ann", NOW + IDLE + 5) == [second]
     assert len(await sessions.every(NOW + 20)) == 4
-    await sessions.end(second)
+    await sessions.end(second, NOW)
     assert await sessions.of("staff", "ann", NOW + 20) == [first]
 
 

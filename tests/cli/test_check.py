@@ -198,3 +198,38 @@ def _spoil(document: Any, chance: random.Random, value: Any) -> None:
         document[chance.choice(["x", "match", "file", "allow", "tls", "url", "secret"])] = value
     else:
         document[key] = value
+
+
+REMOTE = """
+authenticators:
+  sso:
+    type: jwt
+    issuer: https://id.test
+    audiences: [api]
+    algorithms: [RS256]
+    keys: {%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "said"),
+    [
+        ("url: http://id.test/jwks", "bad-url", ":7:17: error: bad-url: "),
+        ("url: https://u:p@id.test/jwks", "literal-secret", ":7:17: error: literal-secret: "),
+        ("url: https://id.test/jwks, file: jwks.json", "bad-keys", "keys come from one place"),
+        ("file: jwks.json, ca: ca.crt", "bad-keys", "`ca` is for keys that are fetched"),
+        ("discovery: true, ca: no.crt", "unreadable", ":7:33: error: unreadable: "),
+        ("discovery: true, ca: jwks.json", "bad-ca", "holds no certificate of an authority"),
+        ("discovery: true, refresh: 0s", "bad-refresh", "`refresh` must be at least 1s"),
+    ],
+)
+def test_keys_elsewhere(tmp_path: Path, keys: str, code: str, said: str) -> None:
+    """What is wrong with them has its place and a remedy; the issuer is not asked."""
+    file = write(tmp_path, {**ROUTE, "authenticate": ["sso"]})
+    config = {k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "authenticators"}
+    file.write_text(REMOTE.lstrip() % keys + yaml.safe_dump(config))
+    result = run("check", "--config", file)
+    assert result.exit_code == 1
+    assert [found for _, found in codes(file)] == [code]
+    assert said in result.stdout
+    assert "u:p" not in result.stdout

@@ -87,3 +87,24 @@ def test_memory_is_for_one_worker(workers: str, found: list[str]) -> None:
     """With several each would count for itself, and a limit would let pass as many times more."""
     text = listeners("a:1") + f'\nstate: {{url: "memory:"}}\nworkers: {workers}'
     assert codes(text) == found
+
+
+@pytest.mark.parametrize(
+    ("issuer", "keys", "found"),
+    [
+        ("https://i.test", "discovery: true", []),
+        ("https://i.test/realms/a", "discovery: true", []),
+        ("http://127.0.0.1:8080", "discovery: true", []),
+        ("http://i.test", "discovery: true", ["bad-issuer"]),
+        ("i.test", "discovery: true", ["bad-issuer"]),
+        ("https://i.test/?a=1", "discovery: true", ["bad-issuer"]),
+        ("https://i.test/#a", "discovery: true", ["bad-issuer"]),
+        ("i.test", "url: https://i.test/jwks", []),
+    ],
+)
+def test_only_a_server_can_be_asked(issuer: str, keys: str, found: list[str]) -> None:
+    """Discovery needs an issuer that is an https URL without a query, or one on this machine; a URL of its own does not."""
+    one = (
+        f"{{type: jwt, issuer: '{issuer}', audiences: [a], algorithms: [RS256], keys: {{{keys}}}}}"
+    )
+    assert codes(listeners("a:1") + f"\nauthenticators: {{one: {one}}}") == found

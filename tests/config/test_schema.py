@@ -134,6 +134,23 @@ def test_an_upstream_has_the_defaults_of_the_contract() -> None:
         (with_jwt(keys={}), "bad-keys"),
         (with_jwt(keys={"file": "k", "secret": {"env": "S"}}), "bad-keys"),
         (with_jwt(algorithms=["HS256"], keys={"secret": "hunter2"}), "literal-secret"),
+        (with_jwt(keys={"url": "https://i.test/jwks", "file": "k"}), "bad-keys"),
+        (with_jwt(keys={"url": "https://i.test/jwks", "discovery": True}), "bad-keys"),
+        (with_jwt(keys={"discovery": False}), "literal_error"),
+        (with_jwt(keys={"url": "http://i.test/jwks"}), "bad-url"),
+        (with_jwt(keys={"url": "file:///etc/jwks"}), "bad-url"),
+        (with_jwt(keys={"url": "https://u:p@i.test/jwks"}), "literal-secret"),
+        (with_jwt(keys={"url": "https://i.test/jwks#a"}), "bad-url"),
+        (with_jwt(keys={"url": 7}), "wrong-type"),
+        (with_jwt(keys={"file": "k", "ca": "ca.crt"}), "bad-keys"),
+        (with_jwt(keys={"file": "k", "refresh": "5m"}), "bad-keys"),
+        (with_jwt(keys={"discovery": True, "ca": ""}), "string_too_short"),
+        (with_jwt(keys={"discovery": True, "refresh": "500ms"}), "bad-refresh"),
+        (with_jwt(keys={"discovery": True, "refresh": "0s"}), "bad-refresh"),
+        (with_jwt(keys={"discovery": True, "refresh": "2h", "keep": "1h"}), "bad-refresh"),
+        (with_jwt(keys={"discovery": True, "keep": "31d"}), "bad-keep"),
+        (with_jwt(keys={"discovery": True, "cool_down": "0s"}), "bad-cool-down"),
+        (with_jwt(algorithms=["HS256"], keys={"discovery": True}), "bad-keys"),
         (with_jwt(leeway="6m"), "bad-leeway"),
         (with_jwt(token_from=[]), "too_short"),
         (with_jwt(token_from=[{"query": "token"}]), "extra_forbidden"),
@@ -167,8 +184,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
         {"logging": {"decisions": {"path": "x"}}},
         {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},
-        with_jwt(keys={"url": "https://i.test/jwks", "file": "k"}),
-        with_jwt(keys={"discovery": True, "file": "k"}),
     ],
 )  # fmt: skip
 def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:
@@ -206,6 +221,18 @@ def test_an_assertion_that_cannot_be_made_is_an_error(change: dict[str, Any], ki
     """Without an issuer or a key nobody could verify it; a long life would be good for whoever copied it."""
     settings = {k: v for k, v in {**ASSERTION, **change}.items() if v is not None}
     assert kinds(identity={"assertion": settings}) == [kind]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"url": "https://i.test/jwks?tenant=1"}, {"url": "http://127.0.0.1:8080/jwks", "ca": "ca.crt"}, {"discovery": True},
+        {"discovery": True, "ca": "ca.crt", "refresh": "1s", "keep": "30d", "cool_down": "1s"},
+    ],
+)  # fmt: skip
+def test_keys_elsewhere(keys: dict[str, Any]) -> None:
+    """By URL or by discovery, with an authority and times of its own."""
+    assert kinds(**with_jwt(keys=keys)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2, 256, "auto"])

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from authproxy.authn.bearer import FollowingVerifier
 from authproxy.authn.issue import generate_key
 from authproxy.config.load import Loaded, load
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.reload import Prepared, Watch, prepare
+from tests.end_to_end.credentials import Authority
 from tests.playbook import GUARDED, OPEN, configuration, write_files
 
 
@@ -284,3 +286,29 @@ def test_the_watch_of_a_broken_file_sees_it_mended(loaded: Loaded) -> None:
     watch.follow(load(loaded.file))
     loaded.file.write_text(good)
     assert news(watch) == NEWS
+
+
+def test_an_authority_of_issuers_is_watched(loaded: Loaded, tmp_path: Path) -> None:
+    """Another authority is another key set, asked for anew: what the old one vouched for counts no more."""
+    authority = Authority(tmp_path / "authority")
+    remote: dict[str, Any] = {
+        "type": "jwt",
+        "issuer": "https://i.test",
+        "audiences": ["api"],
+        "algorithms": ["RS256"],
+    }
+    remote["keys"] = {"discovery": True, "ca": str(authority.file)}
+    rewrite(loaded, authenticators={"tokens": remote})
+    runtime = compile_runtime(load(loaded.file), {})
+    watch = Watch(load(loaded.file))
+    before = runtime.authenticators["tokens"]
+    again = prepare(loaded.file, {}, runtime, watch).runtime.authenticators["tokens"]
+    assert isinstance(before, FollowingVerifier)
+    assert isinstance(again, FollowingVerifier)
+    assert again.remote is before.remote
+    Authority(tmp_path / "authority")
+    assert news(watch) == NEWS
+    other = prepare(loaded.file, {}, runtime, watch).runtime.authenticators["tokens"]
+    assert isinstance(other, FollowingVerifier)
+    assert other.remote is not before.remote
+    assert other.remote.source.identity != before.remote.source.identity

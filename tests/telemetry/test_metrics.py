@@ -1,5 +1,6 @@
 """Counting: one scrape is all workers', counters never go back, labels are few, and an addition costs next to nothing."""
 
+import math
 import os
 import time
 
@@ -149,3 +150,16 @@ def test_counting_costs_next_to_nothing() -> None:
 
     cost()
     assert min(cost() for _ in range(5)) < 4
+
+
+def test_the_oldest_keys_show() -> None:
+    """Of an age the greatest of all workers is shown; a worker that has none, or that ended, has no say."""
+    pages, name = Pages(3), "authproxy_key_set_age_seconds"
+    workers = [Metrics(pages, number) for number in range(3)]
+    for worker, age in zip(workers, (5.0, 90.0, math.nan), strict=True):
+        worker.set(name, age, authenticator="sso")
+    assert scraped(pages)[name, (("authenticator", "sso"),)] == 90
+    pages.bury(1)
+    assert scraped(pages)[name, (("authenticator", "sso"),)] == 5
+    workers[0].set(name, math.nan, authenticator="sso")
+    assert (name, (("authenticator", "sso"),)) not in scraped(pages)

@@ -153,3 +153,11 @@ async def test_dns_rebinding(aiohttp_client: AiohttpClient, host: str) -> None:
         assert "version" not in await answer.text()
     for path in ("/healthz", "/readyz", "/metrics"):
         assert (await client.get(path, headers={"Host": host})).status == 200
+
+
+async def test_readiness_tells_of_troubles(aiohttp_client: AiohttpClient) -> None:
+    """What does not yet keep it from serving is a line more; the first line and the status say whether it should."""
+    lines = ["keys of sso, 90 s old: no answer"]
+    client = await aiohttp_client(admin_app(lambda: None, silence, troubles=lambda: lines))
+    answer = await client.get("/readyz")
+    assert (answer.status, await answer.text()) == (200, f"ready\n{lines[0]}\n")

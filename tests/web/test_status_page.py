@@ -60,7 +60,11 @@ def status(word: str = "app") -> Status:
         listeners=[ListenerStatus(word, True, 17)],
         routes=[RouteStatus(word, True, traffic(10, word)), RouteStatus(None, False, traffic(20))],
         upstreams=[UpstreamStatus(word, (word,), 5, Latency(None, None), 3, 4)],
-        key_sets=[KeySetStatus(word, (word,), 2, word), KeySetStatus("shared", ("HS256",), 1, None)],
+        key_sets=[
+            KeySetStatus(word, (word,), 2, word), KeySetStatus("shared", ("HS256",), 1, None),
+            KeySetStatus("sso", ("RS256",), 2, "v", "https://id.test/" + word, 4321, word, WHEN),
+            KeySetStatus("lost", ("RS256",), 0, None, "https://id.test/", None, "no answer", WHEN),
+        ],
         identity_cache=CacheStatus(9, 1, 0.9),
         revocations=RevocationStatus(1234, current=True),
         reload=ReloadStatus(False, WHEN, (problem,), 1),
@@ -100,6 +104,7 @@ def test_it_tells_what_the_status_does() -> None:
     for said in (
         "1.2.3", "Not ready: a-name", "4 workers", "1,234,567", "2.0 ms", "12 ms", "90.0 %", "a-name:3:7",
         "The last reload was refused", "1 more problem", "no route found", "a secret: not shown", "1234",
+        "https://id.test/a-name", "4,321 s ago", "None yet, or no more", "never fetched", "no answer",
         "2026-01-02 03:04:05 UTC", "TLS", "1 h 1 min",
     ):  # fmt: skip
         assert said in words

@@ -1,5 +1,7 @@
 """The end of a session: asked for with a page, done with its form, never by a mere link (CSRF on logout, facts 96)."""
 
+import time
+
 from aiohttp import web
 
 from authproxy.model.errors import Refusal
@@ -23,7 +25,7 @@ async def logout(request: Request, portal: Portal) -> web.Response:
             return _gone(portal)
         if not is_our_form(request.cookies.get(portal.cookie), form.get("csrf", "")):
             raise Refusal("cross_site", "csrf")
-        await portal.end(found[0])
+        await portal.sessions.end(found[0], time.time())
         request.exchange.identity = found[1]
         return _gone(portal)
     if found is None:

@@ -56,7 +56,3 @@ class Portal:
             return session, login.identity(session)
         except Refusal:
             return None
-
-    async def end(self, session: Session) -> None:
-        """End a session: for requests at once, for what is still open with it within two seconds."""
-        await self.sessions.end(session)

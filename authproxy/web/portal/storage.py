@@ -56,7 +56,7 @@ class SessionStorage(AbstractStorage):
         old_id = request.cookies.get(self.cookie_name)
         old = await self.find(old_id) if old_id else None
         if old is not None and (session.new or session.empty):
-            await self._sessions.end(old)
+            await self._sessions.end(old, time.time())
         if session.empty:
             drop_cookie(response, self.cookie_name)
         elif session.new:

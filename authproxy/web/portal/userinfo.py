@@ -48,7 +48,7 @@ async def _end_others(request: Request, portal: Portal, session: Session) -> web
         raise Refusal("cross_site", "csrf")
     for other in await portal.sessions.of(session.authenticator, session.subject, time.time()):
         if other.key != session.key:
-            await portal.end(other)
+            await portal.sessions.end(other, time.time())
     return redirect("/.authproxy/userinfo")
 
 
