@@ -1,5 +1,7 @@
 """Figures of engines: told in the metrics, whatever was replaced meanwhile."""
 
+from pathlib import Path
+
 from tests.playbook import GUARDED, playbook, token
 from tests.wire import until
 
@@ -7,9 +9,9 @@ from tests.wire import until
 async def test_what_engines_count_is_in_the_metrics() -> None:
     """Groups that no header carries, limits without a store and lost log lines are told, those before a reload too."""
     route = {**GUARDED, "rate_limits": [{"limit": "1000/minute", "per": "subject"}]}
-    nowhere = {"url": "lmdb:/dev/null/state", "on_failure": "allow_limits"}
+    nowhere = {"url": "lmdb:taken", "on_failure": "allow_limits"}
     full = {"access": {"path": "/dev/full"}}
-    async with playbook(route, state=nowhere, logging=full) as p:
+    async with playbook(route, spoil=spoil_the_counters, state=nowhere, logging=full) as p:
         assert (
             await p.request("GET", "/guarded/1", token=token(groups=["a,b", "c"]))
         ).status == 200
@@ -25,3 +27,9 @@ async def test_what_engines_count_is_in_the_metrics() -> None:
             ("authproxy_log_lines_lost_total", (), 2),
         ):
             await until(lambda n=name, s=labels, c=count: p.facts().totals[n][s] == c)  # type: ignore[misc]
+
+
+def spoil_the_counters(folder: Path) -> None:
+    """A file where their directory should be; the records beside them can be read, or nobody would be let in."""
+    (folder / "taken").mkdir()
+    (folder / "taken" / "counters").write_text("")
