@@ -95,7 +95,7 @@ class Authentication:
         `memo` belongs to these very headers (`model.fields.Fields`): the credential's digest is kept there.
 
         Raises:
-            Refusal: `bad_request` for a credential that is there twice.
+            Refusal: `bad_request` for a credential that is there twice, `unauthenticated` where there is none.
         """
         reading = self._only
         if reading is None:
@@ -105,8 +105,8 @@ class Authentication:
             key = kept[2]
         else:
             credential = reading.slot.read(presented)
-            if not credential:
-                return None
+            if credential is None:
+                raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
             key = reading.cache_key(credential)
             memo[Authentication] = reading, reading.fingerprint, key
         identity = self._cache.get(key, now)

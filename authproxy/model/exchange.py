@@ -1,4 +1,4 @@
-"""The one mutable record of a request that every layer reads and writes; it lives as long as the request does.
+"""The one mutable record of a request that every step reads and writes; it lives as long as the request does.
 
 Layers hand nothing to each other but this. What is None has not been found out (yet).
 """

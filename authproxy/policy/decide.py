@@ -1,6 +1,6 @@
 """The decision: which route a request is for, and whether its identity may use it. Default deny.
 
-The server's layers, `policy explain` and `policy test` all call these functions and no others. Nothing is cached
+The server's steps, `policy explain` and `policy test` all call these functions and no others. Nothing is cached
 here: an identity may be, a decision never (CVE-2021-32701).
 """
 

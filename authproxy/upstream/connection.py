@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_before",
         "_clock",
         "_drainer",
         "_failure",
@@ -65,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_reader",
         "_sent",
+        "_then",
         "_timeouts",
         "_transport",
         "_unwritten",
@@ -99,6 +101,7 @@ class Connection(asyncio.Protocol):
         self.expires = math.inf
         self.on_interim: Callable[[AnswerHead], None] | None = None
         self._message = NOTHING_EXPECTED
+        self._before: AnswerHead | None = None  # the last answer's, where it can be known again
         self._failure: tuple[str, str] | None = None
         self._open = True
         self._sent = False
@@ -106,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._reader: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
+        self._then: Callable[[], None] | None = None
 
     # The owner's side.
 
@@ -117,11 +121,13 @@ class Connection(asyncio.Protocol):
     def begin(self, method: bytes) -> None:
         """Start an exchange: what arrives from now on is the answer to this method."""
         self._sent = False
+        to_head = method == b"HEAD"
         self._message = Message(
-            to_head=method == b"HEAD",
+            to_head=to_head,
             most_bytes=self._most_bytes,
             most_fields=self._most_fields,
             interim=self._interim,
+            before=None if to_head else self._before,
         )
         self._failure = None if self._open else self._unanswered()
 
@@ -129,7 +135,7 @@ class Connection(asyncio.Protocol):
         """Send bytes; never blocks, and does nothing once the connection is lost."""
         if self._open:
             self._transport.write(data)
-            if self._message.is_raw:
+            if self._sent and self._message.is_raw:
                 self._note_progress()
 
     async def drain(self) -> None:
@@ -162,12 +168,23 @@ class Connection(asyncio.Protocol):
             Refusal: `upstream_timeout`; `upstream_invalid`, with reason `closed` where nothing was answered.
             StaleConnection: a reused connection ended before any byte of an answer.
         """
-        message = self._message
-        while message.head is None:
-            if self._failure is not None:
-                raise self._refusal(self._failure)
+        while self._message.head is None and self._failure is None:
             await self._wait()
-        return message.head
+        return self.answer()
+
+    def call_when_answered(self, then: Callable[[], None]) -> None:
+        """Call `then`, once, when there is an `answer`; in place of `head`, without a task that waits."""
+        if self._message.head is None and self._failure is None:
+            self._then = then
+        else:
+            then()
+
+    def answer(self) -> AnswerHead:
+        """What `head` returns or raises, of an exchange that has come so far."""
+        head = self._message.head
+        if head is None:
+            raise self._refusal(self._failure or self._unanswered())
+        return head
 
     def take(self) -> bytes:
         """What of the body is here already; b"" says nothing about its end."""
@@ -209,6 +226,7 @@ class Connection(asyncio.Protocol):
             and self._keeper.keep(self, head.keep_alive_timeout if head is not None else None)
         ):
             self._message = NOTHING_EXPECTED
+            self._before = head if head is not None and head.raw else None
         else:
             self.close()
 
@@ -358,8 +376,12 @@ class Connection(asyncio.Protocol):
         self._wake_drainer()
 
     def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None:
+            if not self._reader.done():
+                self._reader.set_result(None)
+        elif self._then is not None and not (self._message.head is None and self._failure is None):
+            then, self._then = self._then, None
+            then()
 
     def _wake_drainer(self) -> None:
         if self._drainer is not None and not self._drainer.done():

@@ -16,6 +16,7 @@ STATUS_LINE = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\r\n]*))?\r\n")
 FIELD = re.compile(rb"(?<=\n)([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i:timeout)=(\d{1,6})")
+REPEATED_MOST = 2048  # bytes of a head that a connection remembers
 LENGTH_DIGITS = 18  # below 2**63, and below what `int` refuses to read
 
 
@@ -28,7 +29,10 @@ class AnswerHead:
     """The head of one answer; `headers` in order as sent, without the white space around their values.
 
     `length` is what Content-Length declares (bytes), which for HEAD and 304 is not what follows; `keep_alive` says that
-    the connection may carry another exchange (`closing` that it was told to end); `keep_alive_timeout` (seconds) is how long the backend said it will wait for it.
+    the connection may carry another exchange (`closing` that it was told to end); `keep_alive_timeout` (seconds) is how
+    long the backend said it will wait for it. Nothing of it changes once it is read: the same bytes (`raw`; empty where
+    they are too many to be kept) are the same head. `memo` is what somebody worked out from it, after what else that
+    depends on.
     """
 
     __slots__ = (
@@ -39,6 +43,8 @@ class AnswerHead:
         "keep_alive",
         "keep_alive_timeout",
         "length",
+        "memo",
+        "raw",
         "reason",
         "status",
         "version",
@@ -57,6 +63,8 @@ class AnswerHead:
         self.has_body = True
         self.keep_alive = version == "1.1"  # RFC 9112 section 9.3
         self.keep_alive_timeout: float | None = None
+        self.raw = b""
+        self.memo: tuple[object, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<AnswerHead {self.status} length={self.length} chunked={self.chunked}>"
@@ -91,6 +99,8 @@ def read_head(data: bytes, end: int, most_fields: int, *, to_head: bool) -> Answ
     )
     read_framing(head)
     end_body(head, to_head=to_head)
+    if end <= REPEATED_MOST and not to_head:
+        head.raw = data[: end + 4]
     return head
 
 

@@ -37,12 +37,14 @@ class Message:
         most_bytes: the bound on each head, and on the trailers.
         most_fields: the bound on the number of a head's fields.
         interim: is given the head of each 1xx other than 101.
+        before: the head of the answer before this one; where this one begins with the same bytes, it is not read again.
 
     `head` is the final head or that of a 101; `pieces` the content not yet taken, `held` its size in bytes;
     `complete`: nothing more can come; `heard`: at least one byte came.
     """
 
     __slots__ = (
+        "_before",
         "_begun",
         "_chunked",
         "_interim",
@@ -66,7 +68,9 @@ class Message:
         most_bytes: int,
         most_fields: int,
         interim: Callable[[AnswerHead], None] | None = None,
+        before: AnswerHead | None = None,
     ) -> None:
+        self._before = before
         self._to_head = to_head
         self._most_bytes = most_bytes
         self._most_fields = most_fields
@@ -88,8 +92,13 @@ class Message:
             Refusal: `upstream_invalid`; content before the fault is in `pieces`.
         """
         if self._phase is HEAD:
+            before = self._before
+            if before is not None and not self.heard and data.startswith(before.raw):
+                self._start_body(before)
+                data = data[len(before.raw) :]
+            else:
+                data = self._feed_head(data)
             self.heard = True
-            data = self._feed_head(data)
         if not data:
             return False
         phase = self._phase

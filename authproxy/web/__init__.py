@@ -1,4 +1,4 @@
-"""Where aiohttp.web lives: the layers of a request, in the one order that `chain.py` says.
+"""Where aiohttp.web lives: the steps of a request, in the one order that `chain.py` says.
 
-A layer reads and writes the Exchange and raises a Refusal; only the envelope turns a Refusal into an answer.
+A step reads and writes the Exchange and raises a Refusal; only the envelope turns a Refusal into an answer.
 """

@@ -6,13 +6,10 @@ Nothing of the request is ever quoted back (CVE-2022-29266 leaked a secret so); 
 
 import html
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable
 from functools import lru_cache
 from http import HTTPStatus
-from types import MappingProxyType
-
-from aiohttp import web
-from multidict import CIMultiDict
+from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
@@ -52,28 +49,18 @@ PAGE_HEADERS = (
 )
 
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+class Answer:
+    """An answer that is written, whole; `keep_alive` says that the client's connection may carry another request."""
+
+    __slots__ = ("keep_alive", "status")
+
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
 
 
-class Answer(web.StreamResponse):
-    """An answer that is already on its way: aiohttp has nothing left to prepare or to end."""
-
-    # What is sent cannot be changed any more, so all of them share these.
-    _state = _NOTHING  # type: ignore[assignment]
-    _headers = CIMultiDict()
-    _eof_sent = True
-
-    def __init__(
-        self, status: int, *, keep_alive: bool
-    ) -> None:  # the base class's work is what is saved here
-        self._status = status
-        self._keep_alive = keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: the head is written."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the body is written."""
+# What a step of the chain comes to: nothing yet, an answer, or one of the two once something was waited for.
+Outcome = Answer | Coroutine[Any, Any, Answer | None] | None
 
 
 def send(request: Request, data: bytes) -> None:

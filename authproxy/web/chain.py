@@ -1,23 +1,19 @@
-"""The order of work, in one place. A layer is a middleware in aiohttp's own form: `async def layer(request, handler)`."""
+"""The order of work, in one place. A step is a function: `def step(request: Request) -> Outcome`.
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-
-from aiohttp import web
+It returns None where the request is to go on, the answer where it ends here, or a coroutine that comes to one of the two
+where something has to be waited for. It raises a `Refusal`, and never writes one.
+"""
 
 from authproxy.web.authentication import authentication
 from authproxy.web.authorization import authorization
-from authproxy.web.compat import Handler
-from authproxy.web.envelope import envelope
+from authproxy.web.envelope import Step
 from authproxy.web.intake import intake, routing
 from authproxy.web.rate_limiting import address_limits, global_limits, identity_limits
 from authproxy.web.redirection import redirect
 from authproxy.web.relay import relay
+from authproxy.web.rounds import Rounds
 
-Layer = Callable[..., Awaitable[web.StreamResponse]]  # (request, handler)
-
-CHAIN: tuple[Layer, ...] = (
-    envelope,
+CHAIN: tuple[Step, ...] = (
     intake,
     global_limits,
     routing,
@@ -25,25 +21,19 @@ CHAIN: tuple[Layer, ...] = (
     authentication,
     identity_limits,
     authorization,
+    relay,
 )
 
 
 # On a listener that only sends clients elsewhere.
-REDIRECTION = CHAIN[:3]
+REDIRECTION: tuple[Step, ...] = (*CHAIN[:2], redirect)
 
 
-def compose() -> Handler:
-    """The whole chain as one handler; made once, when the server starts."""
-    return _composed(CHAIN, relay)
+def compose() -> Rounds:
+    """What takes requests through the chain."""
+    return Rounds(CHAIN)
 
 
-def compose_redirection() -> Handler:
-    """The chain of a listener with `redirect_to_https`, as one handler."""
-    return _composed(REDIRECTION, redirect)
-
-
-def _composed(layers: Sequence[Layer], last: Handler) -> Handler:
-    handler = last
-    for layer in reversed(layers):
-        handler = partial(layer, handler=handler)
-    return handler
+def compose_redirection() -> Rounds:
+    """The same for a listener with `redirect_to_https`."""
+    return Rounds(REDIRECTION)

@@ -9,13 +9,15 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from authproxy.config.schema import Bounds
@@ -44,7 +46,7 @@ class Service(web.Server):
     answer_fields: bytes = b""  # what every answer says
     runtime: Any
     bounds: Bounds
-    handle: "Handler"
+    handler: "Handler"
     refuse_unparsed: "RefuseUnparsed"
     draining: bool
     tunnels: set[Any]
@@ -67,7 +69,7 @@ class Request(web.BaseRequest):
 
     @property
     def head(self) -> RawRequestMessage:
-        """What the parser made of the head; every layer that needs more than the exchange reads it here."""
+        """What the parser made of the head; every step that needs more than the exchange reads it here."""
         return self._message
 
     @property
@@ -82,8 +84,24 @@ class Request(web.BaseRequest):
         return f"{x.scheme}://{x.host_field}{x.raw_target.partition('?')[0]}"
 
 
-Handler = Callable[[Request], Awaitable[web.StreamResponse]]
-RefuseUnparsed = Callable[[Request, Refusal], Awaitable[web.StreamResponse]]
+class Abortable(Protocol):
+    """What can be given up: the connection to a backend."""
+
+    def abort(self) -> None:
+        """End now; whoever waits for it is told."""
+
+
+class Handler(Protocol):
+    """Who answers requests, and calls `ClientConnection.answered` once for each."""
+
+    def arrived(self, request: Request) -> None:
+        """A request has come."""
+
+    def answered(self, request: Request, step: Callable[[Request], Any]) -> None:
+        """The backend that it was sent to has something to say; `step` is what is left to do."""
+
+
+RefuseUnparsed = Callable[[Request, Refusal], None]
 
 
 def require_c_parser() -> None:
@@ -101,7 +119,7 @@ class ClientConnection(RequestHandler):
 
     __slots__ = (
         "_busy", "_head_bytes", "_head_since", "_idle_since", "_peer", "_retired", "_server", "_unsent",
-        "_unsent_since", "_waits", "asked_name", "certificate", "kept", "patience",
+        "_unsent_since", "_waits", "asked_name", "backend", "certificate", "kept", "patience",
     )  # fmt: skip
 
     def __init__(self, server: Service, **options: Any) -> None:
@@ -111,6 +129,7 @@ class ClientConnection(RequestHandler):
         self._head_bytes = 0
         self._idle_since = self._loop.time()
         self._busy = False  # a request is being answered, or what is left of it read
+        self.backend: Abortable | None = None  # whose answer the request waits for
         self._waits = False  # the sweep has seen it idle since `_idle_since`
         self._retired = False  # no request after the one that is under way
         self._peer: tuple[Address, str] | None = None
@@ -173,71 +192,75 @@ class ClientConnection(RequestHandler):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
-    async def start(self) -> None:
-        """Take requests one after the other until the connection shall end.
+    def _take_next(self) -> None:
+        """Begin with the next request, where one has come and none is being answered.
 
-        In place of aiohttp's own loop, which makes a task and a writer for every request; here the connection's task
-        does the work, and a writer is made for those answers that need one.
+        In place of aiohttp's own loop, which makes a task and a writer for every request. Here a task is made where
+        something else than the backend's answer has to be waited for, and none is left while the connection is idle.
         """
-        try:
-            while not self._force_close:
-                if not self._messages:
-                    self._busy = False
-                    self._waiter = self._loop.create_future()
-                    try:
-                        await self._waiter
-                    finally:
-                        self._waiter = None
-                self._busy = True
-                message, payload = self._messages.popleft()
-                if self._parser is not None:
-                    self._parser.message_consumed()
-                if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                    self._resume_reading_if_drained()
-                if not await self._serve(message, payload):
-                    break
-        except ConnectionError:
-            self.force_close()
-        except asyncio.CancelledError:
-            self.force_close()
-            raise
-        except Exception:  # the envelope answers everything; a fault of its own ends one connection
-            log.exception("a connection failed")
-            self.force_close()
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
-
-    async def _serve(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> bool:
-        """Answer one request; may the connection go on?"""
-        server, handle = self._server, self._server.handle
+        if self._busy or not self._messages or self._force_close:
+            return
+        self._busy = True
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        server = self._server
         if not isinstance(message, _ErrInfo) and message.url is None:
             # `CONNECT` without a target: the parser lets it through, and no request can be made of it.
             message = error_info(Refusal("bad_request", "parser", close=True))
-        if isinstance(message, _ErrInfo):
-            handle, message = self._refuser(message), ERROR
-        # The writer is for aiohttp's own answers, and made when there is one.
-        request = Request(message, payload, self, None, self._task_handler, self._loop)  # type: ignore[arg-type]
+        head = ERROR if isinstance(message, _ErrInfo) else message
+        request = Request(head, payload, self, None, None, self._loop)  # type: ignore[arg-type]
         request.server, request.runtime, request.connection = server, server.runtime, self
         self._current_request = request
-        try:
-            answer = await handle(request)
-            if not answer.prepared:
-                request._payload_writer = StreamWriter(self, self._loop)  # noqa: SLF001  # as aiohttp's own loop does
-                answer, reset = await self.finish_response(request, answer, None)
-                if reset:
-                    return False
-        finally:
-            self._current_request = None
-            request._task = None  # type: ignore[assignment]  # noqa: SLF001  # no cycle is left behind
-        self._keepalive = keep = bool(answer.keep_alive)
-        if message is ERROR or not payload.is_eof():
-            await self._linger(payload, keep=keep)
-            keep = keep and payload.is_eof()
-        if keep and self._paused:
-            await self.drained()  # or whoever pipelines and never reads fills our memory
-        return keep and not self._close and not self._force_close and not self._retired
+        if isinstance(message, _ErrInfo):
+            server.refuse_unparsed(request, refusal_of(message.exc, self.max_line_size))
+        else:
+            server.handler.arrived(request)
+
+    def answered(self, request: Request, *, keep: bool) -> None:
+        """The request is answered, whole: on to the next one, or to the end where the connection is not to be kept."""
+        payload, self._current_request, self.backend = request.content, None, None
+        if payload is not EMPTY_PAYLOAD and not payload.is_eof():
+            self.work(self._read_rest(payload, keep=keep))
+        elif request.head is ERROR:
+            self.work(self._read_rest(payload, keep=False))
+        elif keep and self._paused:
+            self.work(
+                self._go_on_drained()
+            )  # or whoever pipelines and never reads fills our memory
+        else:
+            self._go_on(keep=keep)
+
+    def work(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Do what has to wait, in a task that ends with the connection."""
+        task = self._task_handler = self._loop.create_task(waiting)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: "asyncio.Task[None]") -> None:
+        if self._task_handler is task:
+            self._task_handler = None
+        if not task.cancelled() and task.exception() is not None:
+            # The envelope answers everything; a fault of its own ends one connection.
+            log.error("a connection failed", exc_info=task.exception())
+            self.force_close()
+
+    def _go_on(self, *, keep: bool) -> None:
+        if not keep or self._close or self._retired:
+            self.force_close()
+        else:
+            self._busy = False
+            self._take_next()
+
+    async def _go_on_drained(self) -> None:
+        with suppress(ConnectionError):
+            await self.drained()
+            self._go_on(keep=True)
+
+    async def _read_rest(self, payload: StreamReader, *, keep: bool) -> None:
+        await self._linger(payload, keep=keep)
+        self._go_on(keep=keep and payload.is_eof())
 
     async def _linger(self, payload: StreamReader, *, keep: bool) -> None:
         """Read on what nobody wants for a while: a close with unread bytes would take the answer back (RFC 9112 section 9.6)."""
@@ -259,7 +282,10 @@ class ClientConnection(RequestHandler):
         return self._server.draining or self._server.full
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        # What aiohttp's does, but for a task and a timer that each connection would have as long as it lives.
+        BaseProtocol.connection_made(self, transport)
+        tcp_keepalive(cast("asyncio.Transport", transport))
+        self._server.connection_made(self, cast("asyncio.Transport", transport))
         if self._server.certified:
             tls = transport.get_extra_info("ssl_object")
             # Resumed or not: OpenSSL keeps the certificate with the session.
@@ -268,6 +294,15 @@ class ClientConnection(RequestHandler):
         if self._server.full:
             self._refuse(Refusal("overloaded", close=True))
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        task, backend = self._task_handler, self.backend
+        super().connection_lost(exc)
+        if task is not None:
+            # Not at once: a task that is cancelled before its first step would never get to what it has to clean up.
+            self._loop.call_soon(task.cancel)
+        if backend is not None:
+            backend.abort()  # which tells whoever waits for its answer
+
     def data_received(self, data: bytes) -> None:
         """Parse; note when a head begins and how much of it there is while it is unfinished."""
         super().data_received(data)
@@ -275,6 +310,7 @@ class ClientConnection(RequestHandler):
             self._tell_reader()
             self._head_since, self._head_bytes = 0.0, 0
             self._waits = False
+            self._take_next()
         elif data and self._waiting:
             if not self._head_since:
                 self._head_since = self._loop.time()
@@ -331,14 +367,4 @@ class ClientConnection(RequestHandler):
         """Answer with a refusal as if the parser had refused, and take nothing more in."""
         self._head_since = 0.0
         self._messages.append((error_info(refusal), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _refuser(self, error: _ErrInfo) -> Handler:
-        """Who answers what the parser refused: the envelope."""
-        refusal = refusal_of(error.exc, self.max_line_size)
-        return lambda request: self._server.refuse_unparsed(request, refusal)
-
-    def handle_error(self, *_: Any, exc: BaseException | None = None, **__: Any) -> web.Response:
-        """Nothing gets here, as the envelope answers everything; close rather than let aiohttp write a page."""
-        raise ConnectionError("not answered by the envelope") from exc
+        self._take_next()

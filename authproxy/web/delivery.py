@@ -1,6 +1,8 @@
 """The backend's answer on its way to the client: its head without what is hop-by-hop, its body as it comes."""
 
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import HOP_BY_HOP, Learned, connection_options
@@ -18,10 +20,12 @@ _DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | {b"x-request-id"}
 _NEVER_NAMED = frozenset({b"close", b"keep-alive", b"content-length"})
 
 
-async def deliver(
+def deliver(
     request: Request, connection: Connection, answer: AnswerHead, runtime: Runtime, *, keep: bool
-) -> Answer:
-    """Write the answer's head and stream its body; the connection to the backend is released at its end.
+) -> Answer | Coroutine[Any, Any, Answer]:
+    """Write the answer's head and what is here of its body, and stream the rest where there is one.
+
+    The connection to the backend is released at the answer's end.
 
     Raises:
         Refusal: the backend broke off, was silent for too long, or answered 101 to a request that asked for none.
@@ -54,9 +58,21 @@ async def deliver(
         body = b"%x\r\n%b\r\n" % (len(body), body)
     send(request, head + body + (LAST_CHUNK if chunked and whole else b""))
     if not whole:
-        request.connection.patience = runtime.idle_timeout(exchange)
+        return _rest(request, connection, answer, chunked=chunked, keep=keep)
+    connection.release()
+    return Answer(answer.status, keep_alive=keep)
+
+
+async def _rest(
+    request: Request, connection: Connection, answer: AnswerHead, *, chunked: bool, keep: bool
+) -> Answer:
+    request.connection.patience = request.runtime.idle_timeout(request.exchange)
+    try:
         with watched(request, partial(_cut, request, connection), expires=is_event_stream(answer)):
             await _stream(request, connection, chunked=chunked)
+    except BaseException:
+        connection.abort()
+        raise
     connection.release()
     return Answer(answer.status, keep_alive=keep)
 
@@ -104,20 +120,28 @@ def _head(
     request: Request, answer: AnswerHead, runtime: Runtime, *, chunked: bool, keep: bool
 ) -> bytes:
     exchange, own = request.exchange, request.server.answer_fields
-    parts = [status_line(answer.status, answer.reason)]
-    parts += passed_fields(answer, runtime.own_cookies)
+    parts = [_repeated(answer, runtime.own_cookies, own)]
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    if own:
-        # RFC 6797 section 8.1: a browser believes the first, and two would be a riddle.
-        parts = [part for part in parts if not part.lower().startswith(_HSTS)]
-        parts.append(own)
     parts.append(b"X-Request-Id: %b\r\n" % exchange.request_id.encode())
     if exchange.limit_lines:
         parts += [f"{name}: {value}\r\n".encode() for name, value in limit_headers(exchange)]
     parts.append(persistence(exchange, keep=keep))
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _repeated(answer: AnswerHead, own_cookies: frozenset[bytes], own: bytes) -> bytes:
+    """What is the same for the same head, ours of every answer with it: made once for a backend that repeats itself."""
+    of, kept = (own_cookies, own), answer.memo
+    if kept is None or kept[0] != of:
+        fields = passed_fields(answer, own_cookies)
+        if own:
+            # RFC 6797 section 8.1: a browser believes the first, and two would be a riddle.
+            fields = [field for field in fields if not field.lower().startswith(_HSTS)]
+        line = status_line(answer.status, answer.reason)
+        kept = answer.memo = of, b"".join([line, *fields, own])
+    return kept[1]
 
 
 def passed_fields(answer: AnswerHead, own_cookies: frozenset[bytes]) -> list[bytes]:

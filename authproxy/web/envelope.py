@@ -1,4 +1,4 @@
-"""The outermost layer: makes the Exchange, turns a Refusal into an answer (here and nowhere else), writes the log.
+"""What is around the steps of the chain: makes the Exchange, turns a Refusal into an answer (here and nowhere else), writes the log.
 
 The only `except` of the request path. An error that nobody foresaw is a 500 with a traceback in the error log, never an
 allow.
@@ -8,19 +8,18 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator
-
-from aiohttp import web
+from collections.abc import Callable, Iterator, Sequence
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
-from authproxy.runtime import Runtime
 from authproxy.state.store import StateUnavailable
-from authproxy.web.answer import Answer, refuse
-from authproxy.web.compat import Handler, Request
+from authproxy.web.answer import Answer, Outcome, refuse
+from authproxy.web.compat import Request
 from authproxy.web.portal.entry import to_login
 
 log = logging.getLogger(__name__)
+
+Step = Callable[[Request], Outcome]
 
 
 def begin(request: Request) -> Exchange:
@@ -36,6 +35,8 @@ def begin(request: Request) -> Exchange:
     exchange.peer = exchange.client = peer
     exchange.client_text = text
     exchange.chain = (text,)
+    if request.runtime.traces is not None:
+        request.runtime.traces.tracer.begin(exchange)
     return exchange
 
 
@@ -51,33 +52,36 @@ _RANDOM = _random_ids()
 os.register_at_fork(after_in_child=lambda: globals().update(_RANDOM=_random_ids()))
 
 
-async def envelope(request: Request, handler: Handler) -> web.StreamResponse:
-    """Answer whatever comes of the request, and note it."""
-    exchange = begin(request)
-    runtime: Runtime = request.runtime
-    traces = runtime.traces
-    if traces is not None:
-        traces.tracer.begin(exchange)
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        return answer(request, refusal)
-    except StateUnavailable as error:
-        return answer(request, Refusal("state_unavailable", str(error)[:200]))
-    except (asyncio.CancelledError, ConnectionError):
+def failed(request: Request, error: BaseException) -> Answer:
+    """What was raised, as an answer: the only place where a Refusal becomes one."""
+    exchange = request.exchange
+    if isinstance(error, asyncio.CancelledError | ConnectionError):
         exchange.code = exchange.code or "client_gone"
         exchange.status = exchange.status or 499
-        raise
-    except Exception:
-        log.exception("request %s failed", exchange.request_id)
-        return answer(request, Refusal("internal_error", close=True))
-    finally:
-        seconds = time.monotonic() - exchange.started
-        runtime.access_log.write(exchange, seconds)
+        return Answer(exchange.status, keep_alive=False)
+    if isinstance(error, StateUnavailable):
+        error = Refusal("state_unavailable", str(error)[:200])
+    if not isinstance(error, Refusal):
+        log.error("request %s failed", exchange.request_id, exc_info=error)
+        error = Refusal("internal_error", close=True)
+    try:
+        return answer(request, error)
+    except ConnectionError:  # there is nobody left to tell
+        return Answer(exchange.status, keep_alive=False)
+
+
+def end(ended: Sequence[tuple[Request, Answer]]) -> None:
+    """Note requests that are answered, and let their connections go on."""
+    now = time.monotonic()
+    for request, _ in ended:
+        request.runtime.access_log.write(request.exchange, now - request.exchange.started)
+    for request, _ in ended:
         if request.server.tally is not None:
-            request.server.tally.count(exchange, seconds)
-        if traces is not None:
-            traces.tracer.end(exchange, seconds)
+            request.server.tally.count(request.exchange, now - request.exchange.started)
+        if request.runtime.traces is not None:
+            request.runtime.traces.tracer.end(request.exchange, now - request.exchange.started)
+    for request, given in ended:
+        request.connection.answered(request, keep=given.keep_alive)
 
 
 def answer(request: Request, refusal: Refusal) -> Answer:
@@ -94,10 +98,7 @@ def answer(request: Request, refusal: Refusal) -> Answer:
     return Answer(exchange.status, keep_alive=False)
 
 
-async def refuse_unparsed(request: Request, refusal: Refusal) -> web.StreamResponse:
+def refuse_unparsed(request: Request, refusal: Refusal) -> None:
     """What the parser refused is answered and noted like every other refusal."""
-
-    async def refused(_request: Request) -> web.StreamResponse:
-        raise refusal
-
-    return await envelope(request, refused)
+    begin(request)
+    end([(request, failed(request, refusal))])

@@ -2,7 +2,6 @@
 
 import re
 
-from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from authproxy.model.address import parse_address, parse_forwarded, parse_x_forwarded_for, trace
@@ -12,7 +11,8 @@ from authproxy.model.fields import Fields, read_fields
 from authproxy.model.host import parse_host
 from authproxy.policy.decide import resolve
 from authproxy.runtime import Runtime
-from authproxy.web.compat import Handler, Request
+from authproxy.web.answer import Outcome
+from authproxy.web.compat import Request
 from authproxy.web.endpoints import endpoint
 
 REPEATED_MOST = 4096  # bytes of fields that a connection remembers
@@ -22,7 +22,7 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 
-async def intake(request: Request, handler: Handler) -> web.StreamResponse:
+def intake(request: Request) -> None:
     """Fill the exchange from the head, or refuse it."""
     exchange, runtime = request.exchange, request.runtime
     message = request.head
@@ -47,7 +47,6 @@ async def intake(request: Request, handler: Handler) -> web.StreamResponse:
     bound = runtime.config.bounds.uri_bytes
     if bound and len(exchange.raw_target) > bound:
         raise Refusal("uri_too_long", close=True)
-    return await handler(request)
 
 
 def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
@@ -66,11 +65,11 @@ def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
     return fields
 
 
-async def routing(request: Request, handler: Handler) -> web.StreamResponse:
+def routing(request: Request) -> Outcome:
     """Read the target and find the route; what is below our own prefix is answered here."""
     if resolve(request.runtime.table, request.exchange) is None:
-        return await endpoint(request)
-    return await handler(request)
+        return endpoint(request)
+    return None
 
 
 def _check_version(exchange: Exchange, version: object) -> None:

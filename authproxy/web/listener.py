@@ -7,6 +7,8 @@ contract tests. No timer is made for a connection; a sweep over all of them look
 from collections.abc import Iterable
 from typing import Any
 
+from aiohttp import web
+
 from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.model.address import Address
@@ -26,12 +28,17 @@ READ_BUFFER = 64 << 10
 NEVER = 1e9
 
 
+async def _never(_request: web.BaseRequest) -> web.StreamResponse:
+    """What aiohttp's own loop would call; ours calls `Server.handler`."""
+    raise NotImplementedError
+
+
 class Server(Service):
-    """The server of one listener. `handle` answers what parses, `refuse_unparsed` what does not."""
+    """The server of one listener. `handler` answers what parses, `refuse_unparsed` what does not."""
 
     def __init__(
         self,
-        handle: Handler,
+        handler: Handler,
         refuse_unparsed: RefuseUnparsed,
         bounds: Bounds,
         *,
@@ -58,8 +65,8 @@ class Server(Service):
         self.tally = tally
         self._siblings = siblings  # `bounds.connections` is one number for all listeners
         self.apply(runtime, bounds)
-        super().__init__(handle, handler_cancellation=True)  # type: ignore[arg-type]
-        self.handle = handle
+        super().__init__(_never)
+        self.handler = handler
 
     def apply(self, runtime: Any, bounds: Bounds) -> None:
         """Serve with these from the next request on; the parser's bounds hold for the next connection on."""

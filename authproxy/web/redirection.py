@@ -13,7 +13,7 @@ from authproxy.web.compat import Request
 HTTPS = 443
 
 
-async def redirect(request: Request) -> Answer:
+def redirect(request: Request) -> Answer:
     """Answer 308 (RFC 9110 section 15.4.9: the same method again), to the same host, path and query.
 
     Raises:

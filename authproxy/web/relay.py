@@ -6,6 +6,7 @@ leaving ends the backend's work at once, the backend's leaving shows the client 
 
 import asyncio
 import time
+from functools import partial
 
 from aiohttp import web
 from aiohttp.streams import StreamReader
@@ -15,7 +16,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection, StaleConnection
 from authproxy.upstream.pool import Pool
-from authproxy.web.answer import Answer, send
+from authproxy.web.answer import Answer, Outcome, send
 from authproxy.web.compat import Request
 from authproxy.web.delivery import deliver, interim
 from authproxy.web.streams import watched
@@ -27,8 +28,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
-async def relay(request: Request) -> web.StreamResponse:
-    """Forward the request and stream its answer back."""
+def relay(request: Request) -> Outcome:
+    """Forward the request, and stream its answer back."""
     exchange = request.exchange
     runtime: Runtime = request.runtime
     engine = runtime.engines[exchange.route]
@@ -36,55 +37,83 @@ async def relay(request: Request) -> web.StreamResponse:
     websocket = is_websocket(request)
     head = engine.outbound.head(exchange, websocket=websocket)
     if websocket:
-        # Never one that waited: it could end as we write, and the handshake is sent only once.
-        return await open_tunnel(request, await pool.connect(), head, runtime)
+        return _tunnel(request, pool, head)
     if exchange.fields.has_body:
-        return await _with_body(request, pool, head, runtime)
-    return await _without_body(request, pool, head, runtime)
+        return _with_body(request, pool, head, runtime)
+    if request.connection.transport is None:
+        raise ConnectionResetError("the client is gone")
+    errand = Errand(request, pool, head)
+    connection = pool.idle()
+    if connection is None:
+        return errand.run_afresh()
+    errand.run(connection)
+    return None
 
 
-async def _connect(pool: Pool) -> Connection:
-    return pool.idle() or await pool.connect()
+async def _tunnel(request: Request, pool: Pool, head: bytes) -> Answer:
+    # Never a connection that waited: it could end as we write, and the handshake is sent only once.
+    return await open_tunnel(request, await pool.connect(), head, request.runtime)
 
 
-async def _without_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
-    exchange = request.exchange
-    method = exchange.method.encode()
-    connection = await _connect(pool)
-    while True:
+class Errand:
+    """A request without a body, on its way to the backend and back: no task waits for the answer."""
+
+    __slots__ = ("_connection", "_head", "_pool", "_request")
+
+    def __init__(self, request: Request, pool: Pool, head: bytes) -> None:
+        self._request = request
+        self._pool = pool
+        self._head = head
+
+    def run(self, connection: Connection) -> None:
+        """Send it; it goes on by itself when the answer is there, or none will come."""
+        request = self._request
+        request.connection.backend = self._connection = connection
+        _begin(request, connection)
+        connection.write(self._head)
+        connection.request_sent()
+        connection.call_when_answered(self._answered)
+
+    async def run_afresh(self) -> None:
+        """Send it on a connection of its own."""
+        self.run(await self._pool.connect())
+
+    def _answered(self) -> None:
+        self._request.connection.backend = None
+        self._request.server.handler.answered(self._request, self._deliver)
+
+    def _deliver(self, request: Request) -> Outcome:
+        connection = self._connection
         try:
-            _begin(request, connection, method)
-            connection.write(head)
-            connection.request_sent()
-            try:
-                answer = await connection.head()
-                exchange.upstream_seconds = time.monotonic() - exchange.sent_at
-            except StaleConnection:
-                # It was closed while it waited for us: safe to try again, once, on a fresh one.
-                if exchange.method not in IDEMPOTENT:
-                    raise Refusal("upstream_invalid", "stale") from None
-                connection = await pool.connect()
-                continue
-            return await deliver(request, connection, answer, runtime, keep=True)
+            if request.connection.transport is None:
+                raise ConnectionResetError("the client is gone")
+            answer = connection.answer()
+            request.exchange.upstream_seconds = time.monotonic() - request.exchange.sent_at
+            return deliver(request, connection, answer, request.runtime, keep=True)
+        except StaleConnection:
+            # It was closed while it waited for us: safe to try again, once, on a fresh one.
+            if request.exchange.method not in IDEMPOTENT:
+                raise Refusal("upstream_invalid", "stale") from None
+            return self.run_afresh()
         except BaseException:
             connection.abort()
             raise
 
 
-def _begin(request: Request, connection: Connection, method: bytes) -> None:
-    connection.begin(method)
+def _begin(request: Request, connection: Connection) -> None:
     exchange = request.exchange
+    connection.begin(exchange.method.encode())
     exchange.sent_to, exchange.sent_at = connection.authority, time.monotonic()
     if exchange.http_version == "1.1":
         # RFC 9110 section 15.2: 1xx only to those who can have heard of them.
-        connection.on_interim = lambda head: interim(request, head)
+        connection.on_interim = partial(interim, request)
 
 
 async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
-    connection = await _connect(pool)
+    connection = pool.idle() or await pool.connect()
     upload = None
     try:
-        _begin(request, connection, request.exchange.method.encode())
+        _begin(request, connection)
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))
         upload.add_done_callback(lambda task: _upload_ended(task, connection))
@@ -95,7 +124,8 @@ async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime
                 answer = await connection.head()
         request.exchange.upstream_seconds = time.monotonic() - request.exchange.sent_at
         # An answer before the request's end is passed on at once; the connection cannot be kept then.
-        return await deliver(request, connection, answer, runtime, keep=upload.done())
+        delivered = deliver(request, connection, answer, runtime, keep=upload.done())
+        return delivered if isinstance(delivered, Answer) else await delivered
     except (Refusal, StaleConnection) as failure:
         connection.abort()
         if upload is not None:

@@ -10,8 +10,6 @@ import hashlib
 import time
 from collections import deque
 
-from aiohttp import web
-
 from authproxy.model.errors import Refusal
 from authproxy.rate_limits.step import limit_headers
 from authproxy.runtime import Runtime
@@ -52,7 +50,7 @@ def accept_for(key: str) -> bytes:
 
 async def open_tunnel(
     request: Request, connection: Connection, head: bytes, runtime: Runtime
-) -> web.StreamResponse:
+) -> Answer:
     """Ask the backend, and carry bytes both ways until one side ends."""
     try:
         connection.begin(b"GET")
@@ -64,7 +62,8 @@ async def open_tunnel(
         except StaleConnection:
             raise Refusal("upstream_invalid", "stale") from None
         if answer.status != 101:
-            return await deliver(request, connection, answer, runtime, keep=False)
+            delivered = deliver(request, connection, answer, runtime, keep=False)
+            return delivered if isinstance(delivered, Answer) else await delivered
         return await _carry(request, connection, answer, runtime)
     except BaseException:
         connection.abort()

@@ -143,3 +143,34 @@ def test_nothing_expected() -> None:
     nothing = Message.none()
     assert nothing.feed(b"H")
     assert not nothing.may_be_followed
+
+
+def test_a_head_that_came_before_is_the_same_head() -> None:
+    """An answer that begins with the very bytes of the last head is read as it was; one byte more, and it is read anew."""
+    before = fed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab").head
+    assert before is not None
+    again = Message(to_head=False, most_bytes=1000, most_fields=10, before=before)
+    assert not again.feed(before.raw + b"c")
+    assert again.head is before
+    assert not again.complete
+    assert not again.feed(b"d")
+    assert (again.complete, again.take()) == (True, b"cd")
+    other = Message(to_head=False, most_bytes=1000, most_fields=10, before=before)
+    assert not other.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nef")
+    assert other.head is not before
+    assert other.take() == b"ef"
+
+
+def test_what_follows_a_known_head_is_surplus_all_the_same() -> None:
+    """More than the known head's length is still nobody's answer."""
+    before = fed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab").head
+    assert before is not None
+    again = Message(to_head=False, most_bytes=1000, most_fields=10, before=before)
+    assert again.feed(before.raw + b"abc")
+
+
+def fed(data: bytes) -> Message:
+    """A message that was fed these bytes."""
+    message = Message(to_head=False, most_bytes=1000, most_fields=10)
+    message.feed(data)
+    return message

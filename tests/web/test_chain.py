@@ -8,9 +8,9 @@ from tests.playbook import GUARDED, playbook, token
 
 def test_the_order_is_the_contracts() -> None:
     """Head, client, global limits, target and route, address limits, authentication, identity limits, authorization, forward."""
-    assert [layer.__name__ for layer in chain.CHAIN] == [
-        "envelope", "intake", "global_limits", "routing", "address_limits", "authentication",
-        "identity_limits", "authorization",
+    assert [step.__name__ for step in chain.CHAIN] == [
+        "intake", "global_limits", "routing", "address_limits", "authentication",
+        "identity_limits", "authorization", "relay",
     ]  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from authproxy.server import worker
 from authproxy.web import compat
 from authproxy.web.compat import ClientConnection
 from authproxy.web.listener import Server
-from tests.playbook import playbook
-from tests.wire import HELLO, answering, in_turn, request
+from authproxy.web.rounds import Rounds
+from tests.playbook import Proxy, playbook
+from tests.wire import HELLO, Link, Message, answering, in_turn, request, until
 
 PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 
@@ -27,10 +28,10 @@ PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 async def server() -> Server:
     """A server that nobody connects to."""
 
-    async def never(*_: object) -> web.StreamResponse:
+    def never(*_: object) -> None:
         raise AssertionError
 
-    return Server(never, never, Bounds(), name="test", settings=PLAIN, runtime=None)
+    return Server(Rounds(()), never, Bounds(), name="test", settings=PLAIN, runtime=None)
 
 
 def test_only_the_c_parser_serves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +74,15 @@ async def test_bodies_are_not_decompressed() -> None:
 
 
 def test_the_loop_that_ours_replaces() -> None:
-    """Aiohttp starts `start()` as the connection's one task, and its loop does what ours does in its place."""
-    assert "self.start()" in inspect.getsource(RequestHandler.connection_made)
+    """Aiohttp starts `start()` as the connection's one task, which we do not; its loop does what ours does in its place."""
+    made = inspect.getsource(RequestHandler.connection_made)
+    for step in (
+        "super().connection_made(transport)",
+        "tcp_keepalive(real_transport)",
+        "self._manager.connection_made(self, real_transport)",
+        "self.start()",
+    ):
+        assert step in made
     theirs = inspect.getsource(RequestHandler.start)
     for step in (
         "self._messages.popleft()",
@@ -83,7 +91,6 @@ def test_the_loop_that_ours_replaces() -> None:
         "_make_error_handler",
     ):
         assert step in theirs
-    assert list(inspect.signature(RequestHandler.finish_response).parameters) == ["self", "request", "resp", "start_time"]  # fmt: skip
     assert list(inspect.signature(web.BaseRequest.__init__).parameters)[1:7] == [
         "message", "payload", "protocol", "payload_writer", "task", "loop",
     ]  # fmt: skip
@@ -297,3 +304,62 @@ async def test_trap_connect_without_a_target(line: bytes) -> None:
     async with playbook() as p:
         assert (await p.raw(line + b"Host: a\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         assert (await p.logged())[0]["code"] == "bad_request"
+
+
+def only_connection(p: Proxy) -> ClientConnection:
+    """The one connection that a client has."""
+    (connection,) = p.worker._servers[0].connections
+    assert isinstance(connection, ClientConnection)
+    return connection
+
+
+async def test_nothing_waits_in_a_task() -> None:
+    """Neither an idle connection has a task, nor one whose backend is being waited for; a client that leaves is noted."""
+
+    async def silent(_request: Message, link: Link) -> None:
+        await link.reader.read()
+
+    async with playbook(play=in_turn(answering(HELLO), silent)) as p:
+        link = await p.connect()
+        await p.request("GET", "/", link=link)
+        connection = only_connection(p)
+        assert (connection._task_handler, connection._current_request, connection.backend) == (
+            None,
+            None,
+            None,
+        )
+        await link.send(request("GET", "/"))
+        await until(lambda: len(p.backend.seen) == 2)
+        assert connection._task_handler is None
+        assert connection.backend is not None
+        link.close()
+        assert (await p.logged(2))[1]["code"] == "client_gone"
+        await until(lambda: not p.runtime.pools["backend"].busy_count)
+
+
+async def test_trap_a_task_begins_before_it_is_cancelled() -> None:
+    """A client that leaves before a task's first step: it begins all the same, so that it ends what it was given."""
+    ended = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(True)
+
+    async with playbook() as p:
+        link = await p.connect()
+        await p.request("GET", "/", link=link)
+        connection = only_connection(p)
+        connection.work(waiting())
+        connection.connection_lost(None)
+        await until(lambda: ended)
+
+
+async def test_pipelined_refusals_are_no_recursion() -> None:
+    """Requests that are answered at once are taken one after the other, however many came together."""
+    async with playbook() as p:
+        link = await p.connect()
+        link.writer.write(request("GET", "/guarded/1") * 3000)
+        for _ in range(3000):
+            assert (await link.answer()).status == 401

@@ -1,11 +1,11 @@
 """The server of a listener: what its connections are made with, and how they are counted."""
 
 import pytest
-from aiohttp import web
 
 from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.web.listener import NEVER, READ_BUFFER, Server
+from authproxy.web.rounds import Rounds
 from tests.playbook import playbook
 from tests.wire import until
 
@@ -16,10 +16,10 @@ PLAIN = Listener.model_validate({"address": "127.0.0.1:0"})
 async def server() -> Server:
     """A server that nobody connects to."""
 
-    async def never(*_: object) -> web.StreamResponse:
+    def never(*_: object) -> None:
         raise AssertionError
 
-    return Server(never, never, Bounds(), name="test", settings=PLAIN, runtime=None)
+    return Server(Rounds(()), never, Bounds(), name="test", settings=PLAIN, runtime=None)
 
 
 async def test_options_are_really_applied(server: Server) -> None:
@@ -31,7 +31,7 @@ async def test_options_are_really_applied(server: Server) -> None:
     assert not connection._logging_enabled
     assert connection._read_bufsize == READ_BUFFER
     assert connection._keepalive_timeout == NEVER
-    assert server.handler_cancellation is True
+    assert server.handler_cancellation is False  # we see to that ourselves
     server._options["no_such_option"] = 1
     with pytest.raises(TypeError, match="no_such_option"):
         server()
