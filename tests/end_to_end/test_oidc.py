@@ -3,11 +3,14 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from authproxy.authn.issue import generate_key, public_jwks
 from tests.end_to_end.credentials import Issuer
@@ -19,6 +22,7 @@ from tests.end_to_end.served import (
     wait_until,
     write_configuration,
 )
+from tests.end_to_end.streams import WebSocketBackend
 from tests.hostile.recorder import Recorder
 from tests.web.portal.browser import Form
 
@@ -29,7 +33,7 @@ COOKIE = "__Host-authproxy"
 class Company:
     """A provider, a proxy whose people log in there, and the backend behind it."""
 
-    def __init__(self, folder: Path, *, lifetime: int = 600, workers: int = 1, how: str = "basic", algorithm: str = "RS256", **more: Any) -> None:  # fmt: skip
+    def __init__(self, folder: Path, *, lifetime: int = 600, workers: int = 1, how: str = "basic", algorithm: str = "RS256", backend: int = 0, **more: Any) -> None:  # fmt: skip
         self.folder, self.port = folder, free_port()
         self.portal = f"http://127.0.0.1:{self.port}"
         self.recorder = Recorder()
@@ -55,7 +59,7 @@ class Company:
             **({"private_key": {"file": "client.pem"}} if how == "private_key_jwt" else {}), **more,
         }  # fmt: skip
         config = configuration(
-            {"backend": {"servers": [f"http://127.0.0.1:{self.recorder.port}"]}},
+            {"backend": {"servers": [f"http://127.0.0.1:{backend or self.recorder.port}"]}},
             listeners=[{"address": f"127.0.0.1:{self.port}"}],
             portal={"url": self.portal},
             state={"url": "lmdb:state"},
@@ -167,6 +171,45 @@ def test_a_logout_there_is_one_here(tmp_path: Path) -> None:
             assert set(pool.map(lambda _: c.may(ann), range(24))) == {401}
         assert c.may(bob) == 200
         assert wait_until(lambda: '"ended 1 sessions"' in c.served.output())
+
+
+def test_what_a_session_opened_ends_with_it(tmp_path: Path) -> None:
+    """WebSockets of somebody whom the provider logs out are closed with 1008 within two seconds, whichever worker holds them."""
+    backend = WebSocketBackend()
+    try:
+        with company(tmp_path, workers=4, backend=backend.port) as c:
+            browser = Browser()
+            browser.go(f"{c.portal}/ws")
+            c.log_in(browser, path="/ws")
+            headers = {"Cookie": f"{COOKIE}={browser.cookies['127.0.0.1', COOKIE]}"}
+            url = f"ws://127.0.0.1:{c.port}/ws"
+            chat = [Subprotocol("chat")]
+            with ExitStack() as held:
+                sockets = [
+                    held.enter_context(
+                        connect(
+                            url,
+                            origin=Origin(c.portal),
+                            additional_headers=headers,
+                            subprotocols=chat,
+                        )
+                    )
+                    for _ in range(8)
+                ]
+                for one in sockets:
+                    one.send("who")
+                    assert one.recv(5) == "ann"
+                page = browser.go(f"{c.provider.issuer}/session/end")
+                browser.go(f"{page.url}/confirm", {**_fields(page), "logout": "yes"})
+                began = time.monotonic()
+                for one in sockets:
+                    with pytest.raises(ConnectionClosed) as closed:
+                        one.recv(5)
+                    assert closed.value.rcvd is not None
+                    assert closed.value.rcvd.code == 1008
+                assert time.monotonic() - began < 2.5
+    finally:
+        backend.stop()
 
 
 def test_one_login_serves_several_hosts(tmp_path: Path) -> None:
