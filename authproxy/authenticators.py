@@ -14,18 +14,23 @@ from authproxy.authn.api_keys import ApiKeyVerifier
 from authproxy.authn.authenticator import Authenticator, Render, length_prefixed
 from authproxy.authn.bearer import FollowingVerifier, JwtVerifier
 from authproxy.authn.certificate import CertificateVerifier
+from authproxy.authn.client_authentication import client_of
 from authproxy.authn.introspection import Asks, Introspector
 from authproxy.authn.key_source import KeySource
 from authproxy.authn.keys import KeyProblem, KeySet, load_key_set, secret_key_set
+from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.provider import Provider
 from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.sessions import Sessions
 from authproxy.config.authenticators import (
+    SYMMETRIC,
     ApiKeyAuthenticator,
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    OidcLogin,
     PasswordLogin,
 )
 from authproxy.config.load import Loaded
@@ -60,7 +65,7 @@ def compile_authenticators(
 ) -> dict[str, Authenticator]:
     """The authenticators by their names; `render` makes an identity's header bytes.
 
-    Of those that are `running` the remote key sets are taken over where their section is the same.
+    Of those that are `running` the remote key sets and the providers are taken over where their section is the same.
 
     Raises:
         ConfigError: a key or a secret of one cannot be used.
@@ -78,6 +83,10 @@ def compile_authenticators(
                 found[name] = PasswordAuthenticator(
                     name, cookie, serves.sessions, render, users, serves.checks
                 )
+        elif isinstance(settings, OidcLogin):
+            one = _oidc(loaded, name, settings, environ, render, serves, problems)
+            if one is not None:
+                found[name] = one
         elif isinstance(settings, IntrospectionAuthenticator):
             asks = _asks(loaded, name, settings, environ, problems)
             if asks is not None:
@@ -146,6 +155,71 @@ def _users(
         remedy = "make it with `authproxy user add NAME`" if missing else "check its path and mode"
         path = ("authenticators", name, "users", "file")
         problems.append(loaded.source.problem(path, "unreadable", text, remedy))
+    return None
+
+
+def _oidc(
+    loaded: Loaded,
+    name: str,
+    settings: OidcLogin,
+    environ: Mapping[str, str],
+    render: Render,
+    serves: Serving,
+    problems: list[Problem],
+) -> OidcAuthenticator | None:
+    """A login at a provider; a running one's provider goes on where its section is the same."""
+    config = loaded.usable()
+    provider = _provider(loaded, name, settings, environ, problems)
+    if provider is None or config.portal is None:  # said by `config/references.py`
+        return None
+    known = serves.running.get(name)
+    if isinstance(known, OidcAuthenticator) and known.provider.section == provider.section:
+        provider = known.provider
+    cookie, portal = config.session.cookie, config.portal.url
+    return OidcAuthenticator(name, cookie, serves.sessions, render, provider, portal)
+
+
+def _provider(
+    loaded: Loaded,
+    name: str,
+    settings: OidcLogin,
+    environ: Mapping[str, str],
+    problems: list[Problem],
+) -> Provider | None:
+    """The provider of a login. Nobody is asked here: it may be away when we start."""
+    part, ca = "client_secret", settings.ca
+    path: SourcePath = ("authenticators", name)
+    try:
+        secret = b""
+        if settings.client_secret is not None:
+            secret = read_secret(settings.client_secret, loaded.folder, environ)
+        hashed = settings.algorithms[0] in SYMMETRIC
+        keys = secret_key_set(secret, settings.algorithms) if hashed else None
+        part = "private_key"
+        pem = (
+            (loaded.folder / settings.private_key.file).read_bytes()
+            if settings.private_key
+            else b""
+        )
+        client = client_of(settings, secret.decode(), pem)
+        part = "ca"
+        content = (loaded.folder / ca).read_bytes() if ca is not None else b""
+        fetcher = Fetcher(loaded.folder / ca if ca is not None else None)
+    except UnicodeDecodeError:
+        problems.append(loaded.source.problem((*path, part), "bad-secret", f"`{name}`: the secret is no UTF-8 text", "provide it, then try again"))  # fmt: skip
+    except SecretError as error:
+        problems.append(loaded.source.problem((*path, part), "bad-secret", f"`{name}`: {error}", "provide it, then try again"))  # fmt: skip
+    except KeyProblem as error:
+        problems.append(loaded.source.problem((*path, part), "bad-keys", f"`{name}`: {error.text}", error.remedy))  # fmt: skip
+    except ssl.SSLError:  # an OSError too, so it comes first
+        text, remedy = f"`{name}`: {ca} holds no certificate of an authority", "give the PEM file of the authority that signs the provider's certificate"  # fmt: skip
+        problems.append(loaded.source.problem((*path, part), "bad-ca", text, remedy))
+    except OSError as error:
+        text = f"`{name}`: the file of `{part}` cannot be read: {(error.strerror or str(error)).lower()}"
+        problems.append(loaded.source.problem((*path, part), "unreadable", text, "check its path and mode"))  # fmt: skip
+    else:
+        section = hashlib.sha256(repr((settings, secret, pem, content)).encode()).digest()
+        return Provider(settings, client, fetcher, keys, section)
     return None
 
 

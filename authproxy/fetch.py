@@ -6,9 +6,10 @@ The only use of aiohttp's client; a caller gives a URL of the configuration and 
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,6 +19,7 @@ from authproxy.model.url import is_allowed, is_loopback
 BYTES_MOST = 1 << 20
 SECONDS_MOST = 10.0
 USER_AGENT = "authproxy"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class FetchError(Exception):
@@ -26,10 +28,11 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer with status 200; `headers` with names in lower case."""
+    """An answer with status 200, or another that was wished for; `headers` with names in lower case."""
 
     body: bytes
     headers: Mapping[str, str]
+    status: int = 200
 
 
 class Fetcher:
@@ -43,13 +46,19 @@ class Fetcher:
         self._tls = ssl.create_default_context(cafile=ca)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}  # through proxies or not
 
-    async def get(self, url: str, *, seconds: float = SECONDS_MOST) -> Fetched:
+    async def get(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NONE,
+        *,
+        seconds: float = SECONDS_MOST,
+    ) -> Fetched:
         """The document at `url`.
 
         Raises:
             FetchError: no answer within the bounds, or one that is no 200.
         """
-        return await self._ask("GET", url, None, {}, seconds)
+        return await self._ask("GET", url, None, headers, seconds)
 
     async def post(
         self,
@@ -58,13 +67,14 @@ class Fetcher:
         headers: Mapping[str, str],
         *,
         seconds: float = SECONDS_MOST,
+        also: Collection[int] = (),
     ) -> Fetched:
-        """The answer to a form (`application/x-www-form-urlencoded`).
+        """The answer to a form (`application/x-www-form-urlencoded`); one of a status in `also` is an answer too.
 
         Raises:
             FetchError: no answer within the bounds, or one that is no 200.
         """
-        return await self._ask("POST", url, form, headers, seconds)
+        return await self._ask("POST", url, form, headers, seconds, also)
 
     async def _ask(
         self,
@@ -73,12 +83,13 @@ class Fetcher:
         form: Mapping[str, str] | None,
         headers: Mapping[str, str],
         seconds: float,
+        also: Collection[int] = (),
     ) -> Fetched:
         if not is_allowed(url):
             raise FetchError("only https is asked, or http on this machine")
         try:
             async with asyncio.timeout(seconds):
-                return await self._exchange(method, url, form, headers)
+                return await self._exchange(method, url, form, headers, also)
         except TimeoutError:
             raise FetchError(f"no answer within {seconds:g} s") from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
@@ -89,20 +100,28 @@ class Fetcher:
             raise FetchError("".join(c if c.isprintable() else " " for c in text)) from None
 
     async def _exchange(
-        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        also: Collection[int],
     ) -> Fetched:
         wanted = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
         async with self._opened(url).request(
             method, url, data=form, headers=wanted, allow_redirects=False, ssl=self._tls
         ) as answer:
-            if answer.status != 200:  # a redirect too: where it leads was not configured
+            if (
+                answer.status != 200 and answer.status not in also
+            ):  # a redirect too: where it leads was not configured
                 raise FetchError(f"the answer was {answer.status}")
             body = await answer.content.read(BYTES_MOST + 1)
             while not answer.content.at_eof() and len(body) <= BYTES_MOST:
                 body += await answer.content.read(BYTES_MOST + 1 - len(body))
             if len(body) > BYTES_MOST:
                 raise FetchError("the answer is over 1 MiB")
-            return Fetched(body, {name.lower(): value for name, value in answer.headers.items()})
+            fields = {name.lower(): value for name, value in answer.headers.items()}
+            return Fetched(body, fields, answer.status)
 
     def _opened(self, url: str) -> aiohttp.ClientSession:
         # What is asked of this machine may be plain, so it never leaves it: no proxy there.

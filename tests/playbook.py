@@ -13,11 +13,12 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from authproxy.authn.issue import generate_key, public_jwks, sign_test_token
@@ -48,6 +49,7 @@ from tests.wire import (
 
 LONGEST = 20.0  # seconds for one playbook: a test that hangs is a test that fails
 ISSUER = "https://issuer.test"
+NO_ENVIRONMENT: Mapping[str, str] = MappingProxyType({})
 OPEN: Json = {
     "name": "open", "match": {"paths": ["/**"]}, "upstream": "backend", "authenticate": "none",
 }  # fmt: skip
@@ -197,6 +199,7 @@ async def playbook(
     play: Play | bytes = HELLO,
     folder: Path | None = None,
     spoil: Callable[[Path], None] = lambda _folder: None,
+    environ: Mapping[str, str] = NO_ENVIRONMENT,
     **config: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy with these routes (by default `OPEN` and `GUARDED`) in front of a backend that plays `play`.
@@ -212,7 +215,7 @@ async def playbook(
                 Path(place), configuration(url, **config), routes or (OPEN, GUARDED)
             )
             spoil(loaded.folder)
-            async with serving(loaded, backend) as proxy:
+            async with serving(loaded, backend, environ) as proxy:
                 yield proxy
     finally:
         server.close()
@@ -220,10 +223,12 @@ async def playbook(
 
 
 @asynccontextmanager
-async def serving(loaded: Loaded, backend: Backend) -> AsyncIterator[Proxy]:
+async def serving(
+    loaded: Loaded, backend: Backend, environ: Mapping[str, str] = NO_ENVIRONMENT
+) -> AsyncIterator[Proxy]:
     """The proxy itself, until the end of the playbook."""
-    runtime, sockets = compile_runtime(loaded, {}), listening(loaded)
-    reloads = partial(prepare, loaded.file, {})
+    runtime, sockets = compile_runtime(loaded, environ), listening(loaded)
+    reloads = partial(prepare, loaded.file, environ)
     worker = Worker(runtime, sockets, None, reloads=reloads, pages=Pages(1))
     ready = asyncio.Event()
     addresses = [one.sock.getsockname() for one in sockets]

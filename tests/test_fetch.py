@@ -70,6 +70,17 @@ async def test_no_other_answer_is_taken(fetcher: Fetcher, url: str, path: str, w
     assert "quotes" not in str(refused.value)
 
 
+async def test_another_answer_is_taken_where_it_is_wished_for(fetcher: Fetcher, url: str) -> None:
+    """With its status; every other status is none still."""
+    found = await fetcher.post(f"{url}/none", {}, {}, also={404})
+    assert (found.status, (await fetcher.post(f"{url}/ok", {}, {}, also={404})).status) == (
+        404,
+        200,
+    )
+    with pytest.raises(FetchError, match="404"):
+        await fetcher.post(f"{url}/none", {}, {}, also={400})
+
+
 async def test_what_may_not_be_asked_is_not(fetcher: Fetcher) -> None:
     """Nothing is sent; and where nobody listens that is said."""
     with pytest.raises(FetchError, match="https"):

@@ -25,7 +25,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "web/portal/portal.py": "tests/web/portal/test_userinfo.py",
     "web/portal/storage.py": "tests/web/portal/test_logout.py",
     "web/portal/texts.py": "tests/web/portal/test_pages.py",
-    "config/authenticators.py": "tests/config/test_schema.py",
     "authenticators.py": "tests/test_runtime.py",
 }
 # Who opens files, beside config/load.py: file -> which ones, and why there.

@@ -108,6 +108,10 @@ class Authenticator(ABC):
     async def close(self) -> None:  # noqa: B027  # most hold nothing
         """Let go of what it holds, once what is under way has ended. Who is asked afterwards opens it again."""
 
+    def goes_on_in(self, following: "Authenticator | None") -> bool:
+        """Has the one of the next configuration taken over what this one holds? Then it is not closed."""
+        return following is self
+
     def in_time(self, identity: Identity, now: float) -> bool:
         """Is a cached identity good at this moment? Asked on every hit."""
         if identity.expires_at is not None and now >= identity.expires_at + self.leeway:

@@ -7,6 +7,7 @@ check is checked here, and the tests hold every verdict against `jwt.decode` wit
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 
 from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
@@ -29,6 +30,38 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 _NEVER = frozenset({"crit", "b64", "zip", "enc"})
 NO_KEYS = "no-keys"
 ROUNDS_MOST = 2
+UNKNOWN_KEY = "unknown-key"  # the reason that a newer key set may mend
+
+
+def check_signature(
+    token: CompactToken, keys: KeySet, algorithms: Collection[str], types: Collection[str]
+) -> str:
+    """The algorithm of a token that is of one of these types (in lower case) and signed with one of these keys.
+
+    Raises:
+        Refusal: `token_invalid`, or `state_unavailable` where nobody knows the keys.
+        MalformedToken: its header cannot be read.
+    """
+    header = token.read_header()
+    if not _NEVER.isdisjoint(header):
+        raise invalid("header")
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or typ.lower() not in types:
+        raise invalid("typ")
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise invalid("algorithm")  # facts 63: `none` is in no list
+    # facts 70: a kid is a key of a dictionary and nothing else.
+    if "kid" in header and (not isinstance(kid, str) or len(kid) > KID_MOST):
+        raise invalid("kid")
+    candidates = keys.candidates(algorithm, kid)
+    if keys is UNKNOWN:
+        raise Refusal("state_unavailable", NO_KEYS)
+    if not candidates:
+        raise invalid(UNKNOWN_KEY)
+    if not any(key.verify(token.signed, token.signature) for key in candidates):
+        raise invalid("signature")
+    return algorithm
 
 
 class JwtVerifier(Authenticator):
@@ -109,27 +142,7 @@ class JwtVerifier(Authenticator):
             raise invalid(str(malformed)) from None
 
     def _check_signature(self, token: CompactToken) -> None:
-        header = token.read_header()
-        if not _NEVER.isdisjoint(header):
-            raise invalid("header")
-        typ = header.get("typ", "JWT")
-        if not isinstance(typ, str) or typ.lower() not in _TYPES:
-            raise invalid("typ")
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if (
-            not isinstance(algorithm, str) or algorithm not in self._algorithms
-        ):  # facts 63: `none` is in no list
-            raise invalid("algorithm")
-        # facts 70: a kid is a key of a dictionary and nothing else.
-        if "kid" in header and (not isinstance(kid, str) or len(kid) > KID_MOST):
-            raise invalid("kid")
-        candidates = self._keys.candidates(algorithm, kid)
-        if self._keys is UNKNOWN:
-            raise Refusal("state_unavailable", NO_KEYS)
-        if not candidates:
-            raise invalid("unknown-key")
-        if not any(key.verify(token.signed, token.signature) for key in candidates):
-            raise invalid("signature")
+        check_signature(token, self._keys, self._algorithms, _TYPES)
 
     def _identity(self, token: CompactToken, now: float) -> Identity:
         claims = token.read_claims()

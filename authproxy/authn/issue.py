@@ -47,7 +47,12 @@ def generate_key(algorithm: str) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _private_key(pem: bytes) -> Any:
+def load_private_key(pem: bytes) -> Any:
+    """The private key of a PEM file.
+
+    Raises:
+        KeyProblem: there is none, or it is encrypted.
+    """
     try:
         return load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -59,7 +64,7 @@ def _private_key(pem: bytes) -> Any:
 
 def _public_key(pem: bytes) -> PublicKey:
     if b"PRIVATE KEY-----" in pem:
-        key: PublicKey = _private_key(pem).public_key()
+        key: PublicKey = load_private_key(pem).public_key()
         return key
     try:
         loaded: Any = load_pem_public_key(pem)
@@ -88,7 +93,7 @@ def _signer(settings: JwtAuthenticator, pem: bytes) -> tuple[str, Any, dict[str,
     if settings.algorithms[0] in SYMMETRIC:
         secret_key_set(pem, settings.algorithms[:1])
         return settings.algorithms[0], pem, {"typ": "JWT"}
-    key = _private_key(pem)
+    key = load_private_key(pem)
     able = algorithms_of(key.public_key())
     fitting = [name for name in settings.algorithms if name in able]
     if not fitting:

@@ -1,14 +1,17 @@
 """What all logins have in common: an identity comes from a session, and only from those of its own authenticator.
 
-How somebody gets a session is each login's own business (`password.py`); how long it lives is `sessions.py`'s.
+How somebody gets a session is each login's own business (`password.py`, `oidc.py`); how long it lives is `sessions.py`'s.
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 
 from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
 from authproxy.authn.sessions import Session, Sessions
 from authproxy.authn.slots import CookieSlot, Presented
 from authproxy.model.identity import Identity
+
+IDENTITIES_MOST = 10_000
 
 
 class LoginAuthenticator(Authenticator):
@@ -27,6 +30,7 @@ class LoginAuthenticator(Authenticator):
         self.sessions = sessions
         self.render = render
         self._fingerprint = fingerprint_of(render, "session", name)
+        self._identities: dict[bytes, tuple[Session, Identity]] = {}
 
     @property
     def fingerprint(self) -> bytes:
@@ -38,12 +42,33 @@ class LoginAuthenticator(Authenticator):
         session = await self.sessions.find(credential.text, now)
         if session is None or session.authenticator != self.name:
             return None
+        return await self.current(session, now)
+
+    async def current(self, session: Session, _now: float) -> Identity:
+        """Who a living session is at this moment; where its login must ask somebody, it does.
+
+        Raises:
+            Refusal: `session_expired`: it is over for a reason of this login's own.
+            StateUnavailable: nobody can tell.
+        """
         return self.identity(session)
 
-    @abstractmethod
     def identity(self, session: Session) -> Identity:
-        """Who a living session is; the same object as long as nothing changes.
+        """Who a living session is, by what it says itself; the same object as long as nothing changes.
 
         Raises:
             Refusal: `session_expired`: it is over for a reason of this login's own.
         """
+        kept = self._identities.get(session.key)
+        if kept is not None and kept[0] is session:
+            return kept[1]
+        made = self._made(session)
+        identity = replace(made, header_block=self.render(made))
+        if len(self._identities) >= IDENTITIES_MOST:
+            self._identities.clear()
+        self._identities[session.key] = session, identity
+        return identity
+
+    @abstractmethod
+    def _made(self, session: Session) -> Identity:
+        """The identity of a session, without its headers."""

@@ -3,7 +3,6 @@ put into another group there is that with the next request, whatever their sessi
 """
 
 import hashlib
-from dataclasses import replace
 
 from authproxy.authn.authenticator import Render
 from authproxy.authn.logins import LoginAuthenticator
@@ -12,8 +11,6 @@ from authproxy.authn.sessions import Session, Sessions
 from authproxy.config.users import User, Users
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
-
-IDENTITIES_MOST = 10_000
 
 
 class PasswordAuthenticator(LoginAuthenticator):
@@ -31,7 +28,6 @@ class PasswordAuthenticator(LoginAuthenticator):
         super().__init__(name, cookie, sessions, render)
         self.users = users
         self._checks = checks
-        self._identities: dict[bytes, tuple[Session, Identity]] = {}
 
     async def log_in(self, username: str, password: str) -> tuple[str, User] | None:
         """Whose name and password these are: the name as the file has it, and the user. None where they are nobody's.
@@ -45,23 +41,13 @@ class PasswordAuthenticator(LoginAuthenticator):
         hashed = found[1].password if found is not None and not found[1].disabled else None
         return found if await self._checks.verify(hashed, password) else None
 
-    def identity(self, session: Session) -> Identity:
-        kept = self._identities.get(session.key)
-        if kept is not None and kept[0] is session:
-            return kept[1]
-        identity = self._identity(session)
-        if len(self._identities) >= IDENTITIES_MOST:
-            self._identities.clear()
-        self._identities[session.key] = session, identity
-        return identity
-
-    def _identity(self, session: Session) -> Identity:
+    def _made(self, session: Session) -> Identity:
         user = self.users.by_name.get(session.subject)
         if user is None or user.disabled:
             raise Refusal("session_expired", "user")
         if session.data.get("password") != password_mark(user):
             raise Refusal("session_expired", "password-changed")
-        identity = Identity(
+        return Identity(
             authenticator=self.name,
             subject=session.subject,
             groups=tuple(user.groups),
@@ -73,7 +59,6 @@ class PasswordAuthenticator(LoginAuthenticator):
             expires_at=session.created + self.sessions.absolute,
             credential_id=session.key.hex(),
         )  # fmt: skip
-        return replace(identity, header_block=self.render(identity))
 
 
 def password_mark(user: User) -> str:

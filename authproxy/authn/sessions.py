@@ -8,15 +8,16 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from authproxy.authn.revocation import revoke_credential
 from authproxy.model.errors import Refusal
 from authproxy.state.records import Records
 
-KIND, INDEX = "session", "session-index"
+T = TypeVar("T")
+KIND, INDEX, MARKS = "session", "session-index", "session-marks"
 ID_BYTES = 32  # 256 bits: nobody guesses one
 # How long after its end a session is still known as one that is over, rather than as none at all, in seconds.
 REMEMBERED = 86_400.0
@@ -54,9 +55,14 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def create(
-        self, authenticator: str, subject: str, data: Mapping[str, Any], now: float
+        self,
+        authenticator: str,
+        subject: str,
+        data: Mapping[str, Any],
+        now: float,
+        marks: Sequence[str] = (),
     ) -> tuple[str, Session]:
-        """A new session and its id, which is told this once.
+        """A new session and its id, which is told this once; `marked` finds it by its `marks`.
 
         Raises:
             StateUnavailable: there is none.
@@ -64,8 +70,11 @@ class Sessions:
         session_id = secrets.token_urlsafe(ID_BYTES)
         session = Session(key_of(session_id), authenticator, subject, now, now, data)
         await self._records.put(KIND, session.key, _dump(session), self._gone(session))
-        for old in await self._index(session, now):
-            await self._records.remove(KIND, old)
+        lists = [(INDEX, _index_key(authenticator, subject))]
+        lists += [(MARKS, _index_key(authenticator, mark)) for mark in marks]
+        for kind, key in lists:
+            for old in await self._index(kind, key, session, now):
+                await self._records.remove(KIND, old)
         return session_id, session
 
     async def find(self, session_id: str, now: float) -> Session | None:
@@ -112,12 +121,44 @@ class Sessions:
         )
         return ended
 
+    async def change(
+        self,
+        key: bytes,
+        now: float,
+        alter: Callable[[Session | None], tuple[Mapping[str, Any] | None, T]],
+    ) -> tuple[T, Session | None]:
+        """One atomic step on a session's data: `alter` sees it (None: it is over) and says what its data are from now on
+        (None: nothing changes). Its outcome, and the session as it then is.
+
+        `alter` may run twice and has no effects of its own.
+
+        Raises:
+            StateUnavailable: nothing was done.
+        """  # fmt: skip
+
+        def step(value: bytes | None) -> tuple[bytes | None, float, tuple[T, Session | None]]:
+            known = _load(key, value) if value is not None else None
+            data, outcome = alter(known)
+            if known is None or data is None:
+                return None, 0.0, (outcome, known)
+            after = replace(known, data=data)
+            return _dump(after), self._gone(after), (outcome, after)
+
+        return await self._records.update(KIND, key, now, step)
+
     async def of(self, authenticator: str, subject: str, now: float) -> list[Session]:
         """The living sessions of somebody, the newest first."""
-        listed = await self._records.get(INDEX, _index_key(authenticator, subject), now)
+        return await self._listed(INDEX, _index_key(authenticator, subject), now)
+
+    async def marked(self, authenticator: str, mark: str, now: float) -> list[Session]:
+        """The living sessions that were created with this mark, the newest first."""
+        return await self._listed(MARKS, _index_key(authenticator, mark), now)
+
+    async def _listed(self, kind: str, key: bytes, now: float) -> list[Session]:
+        listed = await self._records.get(kind, key, now)
         keys = [bytes.fromhex(one) for one in json.loads(listed or b"[]")]
-        found = [(key, await self._records.get(KIND, key, now)) for key in keys]
-        sessions = [_load(key, value) for key, value in found if value is not None]
+        found = [(one, await self._records.get(KIND, one, now)) for one in keys]
+        sessions = [_load(one, value) for one, value in found if value is not None]
         return [session for session in reversed(sessions) if self._lives(session, now)]
 
     async def every(self, now: float) -> list[Session]:
@@ -173,20 +214,19 @@ class Sessions:
         finally:
             self._touching.discard(session.key)
 
-    async def _index(self, session: Session, now: float) -> list[bytes]:
-        """Note whose it is; the keys of those that are too many."""
+    async def _index(self, kind: str, key: bytes, session: Session, now: float) -> list[bytes]:
+        """Note it in a list; the keys of those that are too many there."""
 
         def add(value: bytes | None) -> tuple[bytes, float, list[bytes]]:
             keys = [*json.loads(value or b"[]"), session.key.hex()]
             kept, old = keys[-EACH_MOST:], keys[:-EACH_MOST]
             return json.dumps(kept).encode(), self._gone(session), list(map(bytes.fromhex, old))
 
-        key = _index_key(session.authenticator, session.subject)
-        return await self._records.update(INDEX, key, now, add)
+        return await self._records.update(kind, key, now, add)
 
 
-def _index_key(authenticator: str, subject: str) -> bytes:
-    parts = (part.encode("utf-8", "surrogatepass") for part in (authenticator, subject))
+def _index_key(authenticator: str, who: str) -> bytes:
+    parts = (part.encode("utf-8", "surrogatepass") for part in (authenticator, who))
     return hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts)).digest()
 
 

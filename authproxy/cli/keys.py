@@ -70,16 +70,32 @@ def jwks(
     assertion: Annotated[
         bool, typer.Option("--assertion", help="Those that backends verify the assertion with.")
     ] = False,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            "--client",
+            metavar="A",
+            help="That which the provider of this authenticator verifies us with.",
+        ),
+    ] = None,
 ) -> None:
     """Print the public keys (JWKS) that belong to the signing keys of the configuration: those of the test tokens
-    (`issue_with`); with --assertion, or where there are none, those of the assertion.
+    (`issue_with`); with --assertion, or where there are none, those of the assertion; with --client that of its `private_key`.
 
     Example: authproxy keys jwks > certs/jwks.json
     """
     from authproxy.assertions import assertion_keyring
-    from authproxy.cli.signing import signing_jwks
+    from authproxy.cli.signing import client_jwks, signing_jwks
 
     loaded = load_config(config)
+    if client is not None:
+        if assertion:
+            raise typer.BadParameter("give --assertion or --client, not both")
+        own = client_jwks(loaded, client)
+        if own is None:
+            _fail(f"`{client}` is no authenticator of the type oidc with a `private_key`")
+        print(json.dumps(own, indent=2))
+        return
     found: Any = {"keys": []} if assertion else signing_jwks(loaded)
     if not found["keys"] and (keyring := assertion_keyring(loaded)) is not None:
         found = json.loads(keyring.jwks)

@@ -1,4 +1,4 @@
-"""The keys that test tokens are signed with, as the configuration names them (`issue_with`)."""
+"""The keys that sign for us, as the configuration names them: test tokens (`issue_with`), a client's word (`private_key`)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 from authproxy.authn.issue import public_jwks, sign_test_token
 from authproxy.authn.jwk import KeyProblem
-from authproxy.config.authenticators import SYMMETRIC, JwtAuthenticator
+from authproxy.config.authenticators import SYMMETRIC, JwtAuthenticator, OidcLogin
 from authproxy.config.load import Loaded
 from authproxy.model.errors import ConfigError
 from authproxy.model.source import Path as SourcePath
@@ -76,6 +76,20 @@ def signing_jwks(loaded: Loaded) -> dict[str, list[dict[str, str]]]:
     return {"keys": list(found.values())}
 
 
+def client_jwks(loaded: Loaded, name: str) -> dict[str, list[dict[str, str]]] | None:
+    """The public half of the `private_key` that this authenticator proves itself to its provider with; None: it has none.
+
+    Raises:
+        ConfigError: the configuration, or the key, cannot be used.
+    """
+    settings = loaded.usable().authenticators.get(name)
+    if not isinstance(settings, OidcLogin) or settings.private_key is None:
+        return None
+    with _pointing_at_key(loaded, name, "private_key"):
+        return public_jwks([(loaded.folder / settings.private_key.file).read_bytes()])
+    return None
+
+
 def _read_key(loaded: Loaded, settings: JwtAuthenticator) -> bytes:
     assert settings.issue_with is not None, "only those of `issuing` are asked"
     content = (loaded.folder / settings.issue_with.file).read_bytes()
@@ -86,9 +100,9 @@ def _read_key(loaded: Loaded, settings: JwtAuthenticator) -> bytes:
 
 
 @contextmanager
-def _pointing_at_key(loaded: Loaded, name: str) -> Iterator[None]:
+def _pointing_at_key(loaded: Loaded, name: str, key: str = "issue_with") -> Iterator[None]:
     """What goes wrong with the key becomes a problem at its place in the configuration."""
-    where: SourcePath = ("authenticators", name, "issue_with", "file")
+    where: SourcePath = ("authenticators", name, key, "file")
     try:
         yield
     except KeyProblem as error:

@@ -21,6 +21,7 @@ from authproxy.config.authenticators import (
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    OidcLogin,
     PasswordLogin,
 )
 from authproxy.model.errors import Refusal
@@ -135,7 +136,8 @@ async def _answers(
     credential, presented = Credential(token), Presentation(CIMultiDict())
     for name, one in decides.authenticators.items():
         if isinstance(
-            decides.config.authenticators[name], CertificateAuthenticator | PasswordLogin
+            decides.config.authenticators[name],
+            CertificateAuthenticator | PasswordLogin | OidcLogin,
         ):
             continue  # reads no tokens
         try:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     StrictStr,
@@ -21,11 +20,14 @@ from authproxy.model.shape import Section, wrong
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
 
+# RFC 6749 section 3.3.
+Scope = Annotated[StrictStr, Field(pattern=r"^[!#-\[\]-~]{1,256}$")]
+
 Asymmetric = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
 ]  # fmt: skip
 Symmetric = Literal["HS256", "HS384", "HS512"]
-ASYMMETRIC: tuple[str, ...] = get_args(Asymmetric)
+ASYMMETRIC: tuple[Asymmetric, ...] = get_args(Asymmetric)
 SYMMETRIC: tuple[str, ...] = get_args(Symmetric)
 Algorithm = Literal[Asymmetric, Symmetric]
 REFRESH_LEAST = 1.0
@@ -263,6 +265,82 @@ class ApiKeyAuthenticator(Section):
     token_from: TokenPlaces = [TokenSlot(header="X-API-Key"), *_BEARER]
 
 
+ClientAuthentication = Literal["basic", "post", "private_key_jwt", "none"]
+Parameter = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+# What a request for authorization says by itself: the configuration may add to it and change nothing of it.
+OWN_PARAMETERS = frozenset({
+    "response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+    "code_challenge_method", "request", "request_uri",
+})  # fmt: skip
+
+
+class OidcLogin(Section):
+    """Lets people log in at an OpenID provider, and takes the sessions that follow.
+
+    `authorization` is added to the request that sends a browser there; `title` is how the login page calls the provider.
+    """
+
+    type: Literal["oidc"]
+    issuer: RemoteURL
+    client_id: Annotated[StrictStr, Field(min_length=1, max_length=512)]
+    client_secret: Secret | None = None
+    client_authentication: ClientAuthentication | None = None
+    private_key: SigningKey | None = None
+    scopes: Annotated[list[Scope], Field(min_length=1)] = ["openid", "profile", "email"]
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = list(ASYMMETRIC)
+    ca: Annotated[StrictStr, Field(min_length=1)] | None = None
+    claims: ClaimNames = ClaimNames()
+    leeway: Duration = 30.0
+    title: Annotated[StrictStr, Field(min_length=1, max_length=64)] | None = None
+    authorization: dict[Parameter, StrictStr] = {}
+
+    @property
+    def authentication(self) -> ClientAuthentication:
+        """How we prove to be the client."""
+        if self.client_authentication is not None:
+            return self.client_authentication
+        return "private_key_jwt" if self.private_key is not None else "basic"
+
+    @model_validator(mode="after")
+    def _client(self) -> "OidcLogin":
+        how, key = self.authentication, self.private_key is not None
+        secret = self.client_secret is not None
+        hashed = any(name in SYMMETRIC for name in self.algorithms)
+        if how in {"basic", "post"} and not secret:
+            text = "the client has no secret"
+            remedy = "write `client_secret: {file: PATH}`, or `client_authentication: none` for a public client"
+            raise wrong("bad-client", text, remedy)
+        if (how == "private_key_jwt") != key:
+            text = "`private_key` and `client_authentication: private_key_jwt` belong together"
+            raise wrong("bad-client", text, "write both, or neither")
+        if secret and how not in {"basic", "post"} and not hashed:
+            text = f"nothing uses the `client_secret` of a client that authenticates by {how}"
+            raise wrong("bad-client", text, "remove it")
+        if hashed and not secret:
+            text = "HS* tokens are verified with the client's secret, and there is none"
+            raise wrong("bad-client", text, "write `client_secret`, or other `algorithms`")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "OidcLogin":
+        symmetric = {name in SYMMETRIC for name in self.algorithms}
+        if len(symmetric) > 1:
+            # CVE-2026-48526: with both families a public key could pass for an HMAC secret.
+            text = "HS* cannot stand beside public-key algorithms"
+            raise wrong("mixed-algorithms", text, "write the one that the provider signs with")
+        if "openid" not in self.scopes:
+            text = "without the scope `openid` a provider tells nobody's identity"
+            raise wrong("bad-scopes", text, "add `openid`")
+        if self.leeway > 300:
+            text = "a leeway over 5m hides clocks that are wrong"
+            raise wrong("bad-leeway", text, "write at most `5m`; 30s is usual")
+        own = sorted(OWN_PARAMETERS.intersection(self.authorization))
+        if own:
+            text = f"`{own[0]}` is set by authproxy itself"
+            raise wrong("bad-parameter", text, f"remove `{own[0]}`")
+        return self
+
+
 def _type(value: Any) -> Any:
     # What is no mapping is any model's to refuse.
     return value.get("type") if isinstance(value, dict) else getattr(value, "type", "jwt")
@@ -274,18 +352,8 @@ Authenticator = Annotated[
     | Annotated[IntrospectionAuthenticator, Tag("introspection")]
     | Annotated[ApiKeyAuthenticator, Tag("api-key")]
     | Annotated[CertificateAuthenticator, Tag("certificate")]
-    | Annotated[PasswordLogin, Tag("password")],
+    | Annotated[PasswordLogin, Tag("password")]
+    | Annotated[OidcLogin, Tag("oidc")],
     Discriminator(_type),
 ]
-NOT_YET = frozenset({"oidc"})
-
-
-def _known(value: Any) -> Any:
-    kind = value.get("type") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind in NOT_YET:
-        text = f"authenticators of the type {kind} are not part of this version"
-        raise wrong("not-available", text, "write `type: jwt`, or remove it")
-    return value
-
-
-Authenticators = dict[Name, Annotated[Authenticator, BeforeValidator(_known)]]
+Authenticators = dict[Name, Authenticator]

@@ -9,6 +9,7 @@ from authproxy.config.authenticators import (
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    OidcLogin,
     PasswordLogin,
 )
 from authproxy.config.load import Loaded
@@ -86,6 +87,11 @@ def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
             yield ("authenticators", name, "users", "file"), settings.users.file
         if isinstance(settings, IntrospectionAuthenticator) and settings.client_secret.file:
             yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
+        if isinstance(settings, OidcLogin):
+            if settings.client_secret is not None and settings.client_secret.file is not None:
+                yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
+            if settings.private_key is not None:
+                yield ("authenticators", name, "private_key", "file"), settings.private_key.file
         if not isinstance(settings, JwtAuthenticator):
             continue
         if settings.issue_with is not None:

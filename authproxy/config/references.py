@@ -11,6 +11,7 @@ from authproxy.config.authenticators import (
     CertificateAuthenticator,
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    OidcLogin,
     PasswordLogin,
 )
 from authproxy.config.schema import Config
@@ -28,6 +29,8 @@ def check_references(config: Config, source: Source, cut: Collection[Path]) -> I
     yield from _check_takers(config, source)
     yield from _check_sessions(config, source)
     yield from _check_discovery(config, source)
+    if ("portal",) not in {path[:1] for path in cut}:
+        yield from _check_portal(config, source)
     if not any(path[0] == "listeners" for path in cut):
         yield from _check_listeners(config, source)
     if config.state.url == "memory:" and config.workers != 1:
@@ -40,7 +43,7 @@ def check_references(config: Config, source: Source, cut: Collection[Path]) -> I
 def _check_takers(config: Config, source: Source) -> Iterator[Problem]:
     taken: dict[tuple[str, ...], str] = {}
     for name, settings in config.authenticators.items():
-        if isinstance(settings, CertificateAuthenticator | PasswordLogin):
+        if isinstance(settings, CertificateAuthenticator | PasswordLogin | OidcLogin):
             continue
         others = {taken.setdefault(slot, name): None for slot in _slots(settings)}
         for other in others:
@@ -54,7 +57,8 @@ def _check_takers(config: Config, source: Source) -> Iterator[Problem]:
 
 def _check_sessions(config: Config, source: Source) -> Iterator[Problem]:
     """A session's cookie is for TLS; a listener without it may only be reached from this machine or by a trusted proxy."""
-    logins = [n for n, one in config.authenticators.items() if isinstance(one, PasswordLogin)]
+    kinds = PasswordLogin | OidcLogin
+    logins = [n for n, one in config.authenticators.items() if isinstance(one, kinds)]
     if not logins or config.trusted_proxies is not None:
         return
     for index, listener in enumerate(config.listeners):
@@ -66,6 +70,17 @@ def _check_sessions(config: Config, source: Source) -> Iterator[Problem]:
                 "add `tls`, listen on 127.0.0.1, or name the proxy in front in `trusted_proxies`"
             )
             yield source.problem(("listeners", index), "session-without-tls", text, remedy)
+
+
+def _check_portal(config: Config, source: Source) -> Iterator[Problem]:
+    """Providers send people back to the portal, so it must be known where that is."""
+    if config.portal is not None:
+        return
+    for name, settings in config.authenticators.items():
+        if isinstance(settings, OidcLogin):
+            text = f"`{name}` has no address that the provider could send people back to"
+            remedy = "add `portal: {url: https://login.example.com}`, the address of these pages"
+            yield source.problem(("authenticators", name, "type"), "missing-portal", text, remedy)
 
 
 def _is_loopback(host: str) -> bool:

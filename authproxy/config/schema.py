@@ -6,6 +6,7 @@ No file is opened here.
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -25,6 +26,7 @@ from authproxy.config.values import (
     IssuerText,
     ListenAddress,
     NetworkText,
+    RemoteURL,
     ServerURL,
     Size,
     SocketAddress,
@@ -91,6 +93,28 @@ class Session(Section):
     def own_cookies(self) -> tuple[str, str]:
         """What is between browsers and us: no backend gets or sets one of these."""
         return self.cookie, self.form_cookie
+
+
+class Portal(Section):
+    """Where the pages live that providers send people back to."""
+
+    url: RemoteURL
+
+    @field_validator("url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        origin = value.removesuffix("/").lower()
+        if "/" in origin.partition("://")[2] or "?" in origin:
+            text = "the portal is a host of its own, without a path"
+            raise wrong("bad-url", text, "write it like `https://login.example.com`")
+        scheme, _, authority = origin.partition("://")
+        usual = {"https": ":443", "http": ":80"}[scheme]
+        return f"{scheme}://{authority.removesuffix(usual)}"
+
+    @property
+    def host(self) -> str:
+        """Its host, as requests name it: without the port."""
+        return (urlsplit(self.url).hostname or "").removesuffix(".")
 
 
 class UpstreamTLS(Section):
@@ -228,7 +252,7 @@ class Config(Section):
     state: State = State()
     authenticators: Authenticators = {}
     session: Session = Session()
-    portal: later("the login portal") = None  # type: ignore[valid-type]
+    portal: Portal | None = None
     upstreams: dict[Name, Upstream] = {}
     identity: IdentityHeaders = IdentityHeaders()
     bounds: Bounds = Bounds()

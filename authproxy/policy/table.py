@@ -106,9 +106,12 @@ class Table:
 
     def serves(self, host: str) -> bool:
         """Does a route name this host (one without hosts names them all)?"""
-        return bool(self._any.literal or self._any.star or self._any.rest or self._any.end) or any(
-            root is not self._any for root in self._roots(host)
-        )
+        everything = self._any.literal or self._any.star or self._any.rest or self._any.end
+        return bool(everything) or self.names(host)
+
+    def names(self, host: str) -> bool:
+        """Does a route name this host, or a `*.suffix` of it?"""
+        return any(root is not self._any for root in self._roots(host))
 
     def find(self, host: str, method: str, target: Target) -> Route:
         """The route of this request: host, then path, then method; a less specific path is never tried for a method.

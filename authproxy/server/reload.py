@@ -10,6 +10,7 @@ from pathlib import Path
 from authproxy.config.authenticators import (
     IntrospectionAuthenticator,
     JwtAuthenticator,
+    OidcLogin,
     PasswordLogin,
 )
 from authproxy.config.listeners import Listener
@@ -154,6 +155,10 @@ def _named(config: Config) -> Iterator[str]:
             yield settings.users.file
         if isinstance(settings, IntrospectionAuthenticator):
             yield from (name for name in (settings.client_secret.file, settings.ca) if name)
+        if isinstance(settings, OidcLogin):
+            secret = settings.client_secret.file if settings.client_secret else None
+            key = settings.private_key.file if settings.private_key else None
+            yield from (name for name in (secret, key, settings.ca) if name is not None)
         if not isinstance(settings, JwtAuthenticator):
             continue
         yield from (name for name in (settings.keys.file, settings.keys.ca) if name is not None)

@@ -28,7 +28,7 @@ class Tending:
         loop = asyncio.get_running_loop()
         before, self._authenticators = self._authenticators, authenticators
         for name, one in before.items():
-            if authenticators.get(name) is not one:
+            if not one.goes_on_in(authenticators.get(name)):
                 task = loop.create_task(one.close())
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)

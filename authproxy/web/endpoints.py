@@ -12,6 +12,8 @@ from authproxy.authn.keyring import JWKS_MAX_AGE
 from authproxy.model.errors import Refusal
 from authproxy.web.answer import Answer, respond
 from authproxy.web.compat import Request
+from authproxy.web.portal.backchannel import backchannel_logout
+from authproxy.web.portal.callback import callback
 from authproxy.web.portal.login import login
 from authproxy.web.portal.logout import logout
 from authproxy.web.portal.pages import STYLE
@@ -27,6 +29,12 @@ PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
     "/.authproxy/userinfo": userinfo,
 }
 
+# One for each provider: its path ends with the provider's name. What each takes.
+OF_PROVIDERS: dict[str, tuple[str, Callable[[Request, Portal, str], Awaitable[web.Response]]]] = {
+    "/.authproxy/callback/": ("GET", callback),
+    "/.authproxy/backchannel-logout/": ("POST", backchannel_logout),
+}
+
 
 async def endpoint(request: Request) -> Answer:
     """Answer a request below the prefix.
@@ -35,7 +43,8 @@ async def endpoint(request: Request) -> Answer:
         Refusal: `no_route` where there is nothing for this host or path, `method_not_allowed`; what a page refuses.
     """
     exchange, runtime = request.exchange, request.runtime
-    if not runtime.table.serves(exchange.host):
+    portal = runtime.config.portal
+    if not runtime.table.serves(exchange.host) and (portal is None or exchange.host != portal.host):
         raise Refusal("no_route", "reserved")
     if runtime.assertions is not None and exchange.path == JWKS:
         _allow(request, "GET", "HEAD")
@@ -43,6 +52,11 @@ async def endpoint(request: Request) -> Answer:
     if runtime.logins and exchange.path == STYLESHEET:
         _allow(request, "GET", "HEAD")
         return respond(request, 200, [_STYLE_HEAD], STYLE)
+    folder, _, name = exchange.path.rpartition("/")
+    if runtime.logins and f"{folder}/" in OF_PROVIDERS:
+        method, answered = OF_PROVIDERS[f"{folder}/"]
+        _allow(request, method)
+        return _written(request, await answered(request, Portal.of(runtime), name))
     page = PAGES.get(exchange.path) if runtime.logins else None
     if page is None:
         raise Refusal("no_route", "reserved")

@@ -41,6 +41,12 @@ def check_session_use(exchange: Exchange) -> None:
         check_own_site(exchange)
 
 
+def own_origin(exchange: Exchange) -> str:
+    """The origin that the request went to, in the one spelling of the configuration's: lower case, no usual port."""
+    usual = f":{_PORTS[exchange.scheme]}"
+    return f"{exchange.scheme}://{exchange.host_field.lower().removesuffix(usual)}"
+
+
 def is_own_origin(exchange: Exchange, origin: str) -> bool:
     """Is this the origin that the request went to (RFC 6454 section 4)?"""
     try:

@@ -129,3 +129,34 @@ async def test_use_is_noted_now_and_then_only(sessions: Sessions, records: Memor
 def test_keys_are_hashes() -> None:
     """32 bytes, also of what is no text."""
     assert len(key_of("\ud800")) == 32
+
+
+async def test_a_session_is_found_by_its_marks(sessions: Sessions) -> None:
+    """By each of them, and only where its own authenticator made it; a mark is no subject."""
+    _, one = await sessions.create("sso", "ann", {}, NOW, ("sid 1", "sub a"))
+    _, two = await sessions.create("sso", "ann", {}, NOW + 1, ("sid 2", "sub a"))
+    await sessions.create("other", "ann", {}, NOW, ("sid 1",))
+    assert await sessions.marked("sso", "sid 1", NOW + 2) == [one]
+    assert await sessions.marked("sso", "sub a", NOW + 2) == [two, one]
+    assert await sessions.marked("sso", "ann", NOW + 2) == []
+    assert await sessions.of("sso", "sub a", NOW + 2) == []
+    await sessions.end(one, NOW)
+    assert await sessions.marked("sso", "sub a", NOW + 2) == [two]
+
+
+async def test_a_change_is_one_step(sessions: Sessions) -> None:
+    """Of twenty at once each sees what the one before it did; what is over is not made anew; nothing said, nothing done."""
+    session_id, session = await begin(sessions, count=0)
+
+    def add(known: Session | None) -> tuple[dict[str, Any] | None, bool]:
+        return (None, False) if known is None else ({"count": known.data["count"] + 1}, True)
+
+    await asyncio.gather(*(sessions.change(session.key, NOW, add) for _ in range(20)))
+    found = await sessions.find(session_id, NOW)
+    assert found is not None
+    assert found.data == {"count": 20}
+    assert (found.created, found.seen, found.subject) == (NOW, NOW, "ann")
+    assert await sessions.change(session.key, NOW, lambda _: (None, "x")) == ("x", found)
+    await sessions.end(session, NOW)
+    assert await sessions.change(session.key, NOW, add) == (False, None)
+    assert await sessions.find(session_id, NOW) is None

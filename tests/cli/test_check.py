@@ -148,10 +148,25 @@ def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
 
 def test_what_is_not_part_of_this_version_says_so(tmp_path: Path) -> None:
     """A part of the contract that does not exist yet is an error that says that, not an unknown key."""
-    file = write(tmp_path, session={"idle_timeout": "30m"}, portal={"url": "https://login.test"})
+    file = write(tmp_path, session={"idle_timeout": "30m"}, logging={"decisions": {"path": "x"}})
     lines = run("check", "--config", file).stdout
-    assert "portal" in lines
+    assert "decision log" in lines
     assert "not part of this version" in lines
+
+
+def test_a_login_at_a_provider_is_checked(tmp_path: Path) -> None:
+    """What it lacks, at its place and with what to do; the provider itself is not asked here."""
+    secret = {"env": "NOT_SET_ANYWHERE"}
+    sso = {"type": "oidc", "issuer": "https://id.test", "client_id": "c", "client_secret": secret}
+    for name, portal in (("one", {}), ("two", {"portal": {"url": "https://login.test"}})):
+        (tmp_path / name).mkdir()
+        file = write(tmp_path / name, authenticators={"tokens": sso}, **portal)
+        lines = run("check", "--config", file).stdout
+        assert ("missing-portal" in lines) == (name == "one")
+        assert ("`tokens`: the environment variable it names is not set" in lines) == (
+            name == "two"
+        )
+        assert "NOT_SET_ANYWHERE" not in lines
 
 
 def test_nothing_that_can_be_written_breaks_it(tmp_path: Path) -> None:

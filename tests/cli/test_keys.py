@@ -150,3 +150,26 @@ def test_nothing_to_rotate(tmp_path: Path) -> None:
     succeed("init", tmp_path)
     result = run("keys", "rotate", "--config", tmp_path / "authproxy.yaml")
     assert (result.exit_code, "assertion" in result.stderr) == (1, True)
+
+
+def test_jwks_of_a_client(tmp_path: Path) -> None:
+    """What a provider needs to verify us: the public half, under the name that we sign with; nothing where there is none."""
+    (tmp_path / "client.pem").write_bytes(pem_of("ES256"))
+    sso = "{type: oidc, issuer: 'https://id.test', client_id: c, private_key: {file: client.pem}}"
+    tokens = "{type: oidc, issuer: 'https://id.test', client_id: c, client_authentication: none}"
+    config = tmp_path / "authproxy.yaml"
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "routes.yaml").write_text("routes: []\n")
+    config.write_text(
+        "listeners: [{address: '127.0.0.1:1'}]\nportal: {url: https://login.test}\n"
+        f"authenticators: {{sso: {sso}, public: {tokens}}}\n"
+    )
+    found = json.loads(succeed("keys", "jwks", "--client", "sso", "--config", config))
+    assert found == public_jwks([pem_of("ES256")])
+    for name in ("public", "nobody"):
+        result = run("keys", "jwks", "--client", name, "--config", config)
+        assert (result.exit_code, "is no authenticator of the type oidc" in result.stderr) == (
+            1,
+            True,
+        )
+    assert run("keys", "jwks", "--client", "sso", "--assertion", "--config", config).exit_code == 2

@@ -54,6 +54,18 @@ def test_the_secret_of_introspection_is_one(tmp_path: Path) -> None:
     ]
 
 
+def test_the_secrets_of_a_client_are_key_files(tmp_path: Path) -> None:
+    """Whoever reads them can be us towards the provider."""
+    sso = "  sso: {type: oidc, issuer: 'https://id.test', client_id: c, client_secret: {file: s}}\n"
+    key = "  two: {type: oidc, issuer: 'https://id.test', client_id: c, private_key: {file: k}}\n"
+    config = CONFIG.replace("session:", f"{sso}{key}portal: {{url: https://l.test}}\nsession:", 1)
+    for name in ("s", "k"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644)
+    found = [text for code, text in warnings(tmp_path, config) if code == "key-file-mode"]
+    assert sorted(found) == ["others can read k (mode 644)", "others can read s (mode 644)"]
+
+
 def test_a_configuration_that_cannot_be_read_has_no_warnings(tmp_path: Path) -> None:
     """Its errors come first."""
     assert warnings(tmp_path, "[]") == []

@@ -127,3 +127,36 @@ def test_only_a_server_can_be_asked(issuer: str, keys: str, found: list[str]) ->
         f"{{type: jwt, issuer: '{issuer}', audiences: [a], algorithms: [RS256], keys: {{{keys}}}}}"
     )
     assert codes(listeners("a:1") + f"\nauthenticators: {{one: {one}}}") == found
+
+
+SSO = "type: oidc, issuer: 'https://id.test', client_id: c, client_authentication: none"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"authenticators: {{sso: {{{SSO}}}}}", ["missing-portal"]),
+        (f"authenticators: {{sso: {{{SSO}}}, two: {{{SSO}}}}}", ["missing-portal"] * 2),
+        (f"authenticators: {{sso: {{{SSO}}}}}\nportal: {{url: https://login.test}}", []),
+        ("portal: {url: https://login.test}", []),
+    ],
+)  # fmt: skip
+def test_a_provider_needs_to_know_where_to_send_people_back_to(text: str, found: list[str]) -> None:
+    """Each login says it; a portal that is wrong itself is said once."""
+    assert codes(f"{listeners('127.0.0.1:1')}\n{text}") == found
+
+
+def test_a_portal_that_is_wrong_is_one_mistake() -> None:
+    """What was cut out is not missed."""
+    text = f"{listeners('127.0.0.1:1')}\nauthenticators: {{sso: {{{SSO}}}}}"
+    assert codes(text, {("portal",)}) == []
+
+
+@pytest.mark.parametrize("kind", [SSO, "type: password, users: {file: u}"])
+def test_sessions_are_for_tls(kind: str) -> None:
+    """A listener that others reach without it makes sessions that no browser brings back."""
+    text = f"authenticators: {{people: {{{kind}}}}}\nportal: {{url: https://login.test}}"
+    assert codes(f"{listeners('0.0.0.0:1')}\n{text}") == ["session-without-tls"]
+    proxied = "trusted_proxies: {networks: [10.0.0.0/8]}"
+    for fine in (listeners("127.0.0.1:1"), f"{listeners('0.0.0.0:1')}\n{proxied}"):
+        assert codes(f"{fine}\n{text}") == []

@@ -230,13 +230,11 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"portal": {"url": "https://login.test"}},
         {"state": {"url": "redis://h"}},
         {"state": {"url": "rediss://u:p@h"}},
         {"state": {"password": {"env": "P"}}},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
         {"logging": {"decisions": {"path": "x"}}},
-        {"authenticators": {"sso": {"type": "oidc", "issuer": "https://i.test", "client_id": "c", "client_secret": {"env": "S"}}}},
     ],
 )  # fmt: skip
 def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:

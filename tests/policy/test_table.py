@@ -319,6 +319,8 @@ def test_serves_says_which_hosts_are_named() -> None:
     ]
     assert table([named("r", "/a")]).serves("z")
     assert not Table().serves("z")
+    assert [some.names(h) for h in ("x.test", "a.y.test", "z")] == [True, True, False]
+    assert not table([named("r", "/a")]).names("z")
 
 
 def test_candidates_are_all_that_share_the_pattern() -> None:

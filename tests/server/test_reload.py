@@ -11,6 +11,7 @@ import pytest
 
 from authproxy.authn.bearer import FollowingVerifier
 from authproxy.authn.issue import generate_key
+from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.config.load import Loaded, load
 from authproxy.model.errors import ConfigError
 from authproxy.runtime import Runtime, compile_runtime
@@ -186,6 +187,52 @@ def test_what_was_asserted_is_taken_over_while_key_issuer_and_ttl_are_equal(load
         assert other is not None
         assert other is not runtime.assertions
         key.write_bytes(before)
+
+
+def at_a_provider(loaded: Loaded, **changes: Any) -> None:
+    """A login at a provider, whose client has its secret in a file."""
+    sso = {"type": "oidc", "issuer": "https://id.test", "client_id": "c", "client_secret": {"file": "client.secret"}}  # fmt: skip
+    tokens = json.loads(loaded.file.read_text())["authenticators"]["tokens"]
+    authenticators = {"tokens": tokens, "sso": {**sso, **changes}}
+    rewrite(loaded, authenticators=authenticators, portal={"url": "https://login.test"})
+
+
+async def test_a_provider_is_taken_over_while_its_section_is_equal(loaded: Loaded) -> None:
+    """What it said of itself is not asked for again; another secret or setting is another provider, and the old one is let go."""
+    secret = loaded.folder / "client.secret"
+    secret.write_text("one")
+    at_a_provider(loaded)
+    before = compile_runtime(load(loaded.file), {})
+    same = prepare(loaded.file, {}, before).runtime
+    sso = before.authenticators["sso"]
+    assert isinstance(sso, OidcAuthenticator)
+    assert sso.goes_on_in(same.authenticators["sso"])
+    for change in ({"title": "Acme"}, {"leeway": "1s"}, {}):
+        at_a_provider(loaded, **change)
+        secret.write_text("one" if change else "two")
+        other = prepare(loaded.file, {}, before).runtime
+        assert not sso.goes_on_in(other.authenticators["sso"])
+    assert not sso.goes_on_in(None)
+    await sso.close()
+
+
+def test_the_files_of_a_client_are_watched(loaded: Loaded) -> None:
+    """A new secret, key or authority needs no signal."""
+    for name, changes in (
+        ("client.secret", {}),
+        ("ca.pem", {"ca": "ca.pem"}),
+        ("k.pem", {"client_secret": None, "private_key": {"file": "k.pem"}}),
+    ):
+        (loaded.folder / name).write_text("one")
+        at_a_provider(loaded, **{k: v for k, v in changes.items() if v is not None})
+        if "private_key" in changes:
+            config = json.loads(loaded.file.read_text())
+            del config["authenticators"]["sso"]["client_secret"]
+            rewrite(loaded, **config)
+        watch = Watch(load(loaded.file))
+        assert news(watch) == QUIET
+        (loaded.folder / name).write_text("another")
+        assert news(watch) == NEWS
 
 
 def prepared(loaded: Loaded) -> tuple[Runtime, Prepared]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from authproxy.authn.authenticator import Authenticator
 from authproxy.server import tending as module
 from authproxy.server.tending import Tending
 from tests.authn.test_authenticator import Keyed
@@ -29,6 +30,13 @@ class Tended(Keyed):
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Sharing(Tended):
+    """Hands on what it holds to any successor."""
+
+    def goes_on_in(self, following: Authenticator | None) -> bool:
+        return following is not None
 
 
 @pytest.fixture
@@ -64,3 +72,12 @@ async def test_what_is_no_longer_needed_is_closed(tending: Tending) -> None:
 async def test_an_end_without_a_beginning() -> None:
     """A worker that never served has nothing to tend."""
     await Tending().close()
+
+
+async def test_what_hands_on_all_that_it_holds_is_not_closed(tending: Tending) -> None:
+    """Its successor holds it now: to close it would be to take it away from there."""
+    first, second = Sharing(), Sharing()
+    tending.follow({"one": first})
+    tending.follow({"one": second})
+    await tending.close()
+    assert (first.closed, second.closed) == (False, True)

@@ -7,7 +7,7 @@ import pytest
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
-from authproxy.web.own_site import check_own_site, check_session_use, is_own_origin
+from authproxy.web.own_site import check_own_site, check_session_use, is_own_origin, own_origin
 from tests.web.portal.browser import SCRIPT, Browser, office
 
 
@@ -42,6 +42,19 @@ def test_an_origin_is_scheme_host_and_port(origin: str, own: bool) -> None:
     """All three, with the default port said or not; what is none is not ours."""
     assert is_own_origin(asked(), origin) is own
     assert is_own_origin(asked(host="app.test:8443"), "https://app.test:8443")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin"),
+    [
+        ("https", "App.test", "https://app.test"), ("https", "app.test:443", "https://app.test"),
+        ("https", "app.test:80", "https://app.test:80"), ("http", "app.test:80", "http://app.test"),
+        ("https", "[::1]:8443", "https://[::1]:8443"),
+    ],
+)  # fmt: skip
+def test_our_own_origin_has_one_spelling(scheme: str, host: str, origin: str) -> None:
+    """The configuration's, so that they can be compared."""
+    assert own_origin(asked(host=host, scheme=scheme)) == origin
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from authproxy.model.errors import Refusal
 from authproxy.model.return_path import return_path
 from authproxy.web.answer import Answer, respond, wants_page
 from authproxy.web.compat import Request
-
-LOGIN = "/.authproxy/login"
+from authproxy.web.portal.portal import LOGIN
 
 
 def to_login(request: Request, refusal: Refusal) -> Answer | None:

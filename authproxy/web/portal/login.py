@@ -1,23 +1,29 @@
 """The login: its page, and what comes of a password. Tries are bounded by address and by account before anything is hashed."""
 
+import logging
 import time
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
 
+from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.authn.password import PasswordAuthenticator, password_mark
 from authproxy.config.users import User, spelling
+from authproxy.fetch import FetchError
 from authproxy.model.errors import Refusal
 from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.step import AccountStep
 from authproxy.web.compat import Request
+from authproxy.web.portal.departure import depart
 from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
 from authproxy.web.portal.pages import redirect
-from authproxy.web.portal.portal import Portal
+from authproxy.web.portal.portal import LOGIN, Portal
 from authproxy.web.portal.storage import set_cookie
 from authproxy.web.portal.texts import TEXTS
+
+log = logging.getLogger(__name__)
 
 # Of one account, from wherever it is tried: guessing stays slow, and nobody is locked out for long.
 ACCOUNT_LIMITS = [RouteLimit("account", parse_rate("50/hour"), "account")]
@@ -32,23 +38,50 @@ async def login(request: Request, portal: Portal) -> web.Response:
     """
     if request.exchange.method == "POST":
         return await _log_in(request, portal)
-    wanted = return_path(_wanted(request))
+    query = _query(request)
+    wanted = return_path(query.get("next", ""))
     if await portal.who(request) is not None:
         return redirect(wanted)
-    return _form(request, portal, wanted)
+    chosen = _chosen(portal, query.get("provider"))
+    if chosen is not None and request.exchange.method == "GET":
+        return await _depart(request, portal, chosen, wanted)
+    return login_page(request, portal, wanted)
 
 
-def _wanted(request: Request) -> str:
+def _query(request: Request) -> dict[str, str]:
     query = request.exchange.raw_target.partition("?")[2]
     try:
-        return parse_qs(query, max_num_fields=FIELDS_MOST).get("next", [""])[0]
+        found = parse_qs(query, max_num_fields=FIELDS_MOST)
     except ValueError:
-        return ""
+        return {}
+    return {name: values[0] for name, values in found.items()}
 
 
-def _form(
+def _chosen(portal: Portal, name: str | None) -> OidcAuthenticator | None:
+    """The provider that was chosen, or the only way in."""
+    found = portal.providers
+    if name is None and len(found) == 1 and not portal.passwords:
+        return found[0]
+    return next((one for one in found if one.name == name), None)
+
+
+async def _depart(
+    request: Request, portal: Portal, chosen: OidcAuthenticator, wanted: str
+) -> web.Response:
+    try:
+        return await depart(request, portal, chosen, wanted)
+    except FetchError as error:
+        log.warning("nobody can log in at `%s`: %s", chosen.name, error)
+        exchange = request.exchange
+        exchange.code, exchange.reason = "upstream_unreachable", "provider"
+        notice = TEXTS.away.format(name=chosen.title)
+        return login_page(request, portal, wanted, notice, 502)
+
+
+def login_page(
     request: Request, portal: Portal, wanted: str, notice: str = "", status: int = 200
 ) -> web.Response:
+    """The page with every way in; `notice` says what came of the last try."""
     secret = request.cookies.get(portal.form_cookie) or new_secret()
     page = portal.pages.page(
         "login",
@@ -58,7 +91,13 @@ def _form(
         csrf=form_token(secret),
         notice=notice,
         password=bool(portal.passwords),
-        providers=[],
+        providers=[
+            {
+                "title": one.title,
+                "href": f"{LOGIN}?{urlencode({'provider': one.name, 'next': wanted})}",
+            }
+            for one in portal.providers
+        ],
     )
     set_cookie(page, portal.form_cookie, secret)
     return page
@@ -69,7 +108,7 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
     form = await read_form(request)
     wanted = return_path(form.get("next", ""))
     if not is_our_form(request.cookies.get(portal.form_cookie), form.get("csrf", "")):
-        return _form(request, portal, wanted, TEXTS.expired_form, 403)
+        return login_page(request, portal, wanted, TEXTS.expired_form, 403)
     account = AccountStep(ACCOUNT_LIMITS, spelling(form.get("username", "")[:256]))
     try:
         for step in (request.runtime.failures, account):
@@ -78,13 +117,13 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
     except Refusal as refusal:
         notice = TEXTS.too_many if refusal.status == 429 else TEXTS.busy
         exchange.code, exchange.reason = refusal.code, "login"
-        page = _form(request, portal, wanted, notice, refusal.status)
+        page = login_page(request, portal, wanted, notice, refusal.status)
         page.headers.extend(refusal.headers)
         return page
     if found is None:
         _count(request, account)
         exchange.code, exchange.reason = "token_invalid", "login"
-        return _form(request, portal, wanted, TEXTS.wrong, 401)
+        return login_page(request, portal, wanted, TEXTS.wrong, 401)
     return await _begin(request, portal, found, wanted)
 
 

@@ -1,12 +1,12 @@
 """The end of a session: asked for with a page, done with its form, never by a mere link (CSRF on logout, facts 96)."""
 
-import time
-
 from aiohttp import web
 
+from authproxy.authn.oidc import OidcAuthenticator
+from authproxy.authn.sessions import Session
 from authproxy.model.errors import Refusal
 from authproxy.web.compat import Request
-from authproxy.web.portal.forms import form_token, is_our_form, read_form
+from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import Portal
 from authproxy.web.portal.storage import drop_cookie
@@ -25,17 +25,28 @@ async def logout(request: Request, portal: Portal) -> web.Response:
             return _gone(portal)
         if not is_our_form(request.cookies.get(portal.cookie), form.get("csrf", "")):
             raise Refusal("cross_site", "csrf")
-        await portal.sessions.end(found[0], time.time())
+        await portal.end_login(found[0])
         request.exchange.identity = found[1]
-        return _gone(portal)
+        return _gone(portal, await _at_provider(portal, found[0]))
     if found is None:
         return portal.pages.page("logged_out")
-    _, identity = found
+    session, identity = found
     token = form_token(request.cookies[portal.cookie])
-    return portal.pages.page("logout", who=identity.name or identity.subject, csrf=token)
+    leads_to = await _at_provider(portal, session)
+    return portal.pages.page(
+        "logout", leads_to=leads_to, who=identity.name or identity.subject, csrf=token
+    )
 
 
-def _gone(portal: Portal) -> web.Response:
-    answer = redirect("/.authproxy/logout")
+async def _at_provider(portal: Portal, session: Session) -> str:
+    """Where the browser goes on to, to be signed out there as well; empty where there is no such place."""
+    login = portal.logins.get(session.authenticator)
+    if not isinstance(login, OidcAuthenticator):
+        return ""
+    return await login.end_session(session, new_secret()) or ""
+
+
+def _gone(portal: Portal, leads_to: str = "") -> web.Response:
+    answer = redirect(leads_to or "/.authproxy/logout")
     drop_cookie(answer, portal.cookie)
     return answer

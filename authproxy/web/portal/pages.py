@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
@@ -15,8 +16,9 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, S
 from authproxy.web.portal.texts import TEXTS
 
 STYLE = files("authproxy.web.portal").joinpath("style.css").read_bytes()
+CSP = "Content-Security-Policy"
 SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    CSP: "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -42,10 +44,18 @@ class Pages:
         )
         self._environment.filters["moment"] = moment
 
-    def page(self, name: str, status: int = 200, **values: Any) -> web.Response:
-        """The page of a template."""
+    def page(
+        self, name: str, status: int = 200, *, leads_to: str = "", **values: Any
+    ) -> web.Response:
+        """The page of a template; `leads_to` is the URL that its form ends at, where that is another site's."""
         text = self._environment.get_template(f"{name}.html").render(texts=TEXTS, **values)
-        return answer(text.encode(), "text/html; charset=utf-8", status)
+        page = answer(text.encode(), "text/html; charset=utf-8", status)
+        if leads_to:
+            # Browsers hold where a form is redirected to against it as well (CSP level 3, section 6.4.1).
+            scheme, host = urlsplit(leads_to)[:2]
+            policy = f"form-action 'self' {scheme}://{host};"
+            page.headers[CSP] = SECURITY[CSP].replace("form-action 'self';", policy)
+        return page
 
 
 def answer(

@@ -1,11 +1,14 @@
 """What the pages share: the sessions, the logins, whose browser it is, and how a session ends everywhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from authproxy.authn.login_records import PendingLogins
 from authproxy.authn.logins import LoginAuthenticator
+from authproxy.authn.oidc import OidcAuthenticator, sid_mark
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.sessions import Session, Sessions
 from authproxy.model.errors import Refusal
@@ -15,28 +18,59 @@ from authproxy.web.portal.pages import Pages
 from authproxy.web.portal.storage import SessionStorage
 
 PAGES = Pages()
+LOGIN = "/.authproxy/login"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portal:
-    """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators that make sessions."""
+    """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators
+    that make sessions, `pending` their logins under way; `url` is the origin that providers send people back to (empty:
+    there is none), `named` tells the hosts that a route names.
+    """
 
     cookie: str
     form_cookie: str
     sessions: Sessions
     logins: Mapping[str, LoginAuthenticator]
     pages: Pages
+    pending: PendingLogins
+    url: str
+    named: Callable[[str], bool]
 
     @classmethod
     def of(cls, runtime: Any) -> "Portal":
         """That of the runtime which serves a request."""
-        session = runtime.config.session
-        return cls(session.cookie, session.form_cookie, runtime.sessions, runtime.logins, PAGES)
+        session, portal = runtime.config.session, runtime.config.portal
+        return cls(
+            session.cookie,
+            session.form_cookie,
+            runtime.sessions,
+            runtime.logins,
+            PAGES,
+            PendingLogins(runtime.records),
+            portal.url if portal is not None else "",
+            runtime.table.names,
+        )
+
+    def takes_back(self, origin: str, host: str) -> bool:
+        """May a login that began at this origin end there? The portal's own; others by the same scheme and port, where
+        a route names their host: a name that merely reaches us is anybody's to make up.
+        """
+        if origin == self.url:
+            return True
+        theirs, ours = urlsplit(origin), urlsplit(self.url)
+        alike = (theirs.scheme, theirs.port) == (ours.scheme, ours.port)
+        return alike and self.named(host)
 
     @property
     def passwords(self) -> list[PasswordAuthenticator]:
         """Those of a password."""
         return [one for one in self.logins.values() if isinstance(one, PasswordAuthenticator)]
+
+    @property
+    def providers(self) -> list[OidcAuthenticator]:
+        """Those of an OpenID provider."""
+        return [one for one in self.logins.values() if isinstance(one, OidcAuthenticator)]
 
     @property
     def storage(self) -> SessionStorage:
@@ -48,11 +82,21 @@ class Portal:
         session_id = request.cookies.get(self.cookie)
         if not session_id:
             return None
+        now = time.time()
         try:
-            session = await self.sessions.find(session_id, time.time())
+            session = await self.sessions.find(session_id, now)
             login = self.logins.get(session.authenticator) if session is not None else None
             if session is None or login is None:
                 return None
-            return session, login.identity(session)
+            return session, await login.current(session, now)
         except Refusal:
             return None
+
+    async def end_login(self, session: Session) -> None:
+        """End a session and those that came of the same login at a provider: on other hosts, in the same browser."""
+        now = time.time()
+        await self.sessions.end(session, now)
+        sid = session.data.get("claims", {}).get("sid")
+        if isinstance(sid, str):
+            for one in await self.sessions.marked(session.authenticator, sid_mark(sid), now):
+                await self.sessions.end(one, now)

@@ -61,7 +61,11 @@ class SessionStorage(AbstractStorage):
             drop_cookie(response, self.cookie_name)
         elif session.new:
             session_id, _ = await self._sessions.create(
-                session["authenticator"], session["subject"], session["data"], time.time()
+                session["authenticator"],
+                session["subject"],
+                session["data"],
+                time.time(),
+                session.get("marks", ()),
             )
             set_cookie(response, self.cookie_name, session_id)
 

@@ -63,10 +63,11 @@ class Form(HTMLParser):
 
 
 class Browser:
-    """One browser at the proxy."""
+    """One browser at the proxy, on the host of this origin; with https a proxy in front says so."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, origin: str = "http://proxy.test") -> None:
         self.proxy = proxy
+        self.origin = origin
         self.cookies: dict[str, str] = {}
 
     async def go(
@@ -77,13 +78,16 @@ class Browser:
         form: dict[str, str] | None = None,
     ) -> Answer:
         """Ask for a page, or send a form."""
-        fields = list(headers)
+        scheme, _, host = self.origin.partition("://")
+        fields = [("Host", host), *headers]
+        if scheme == "https":
+            fields.append(("X-Forwarded-Proto", "https"))
         if self.cookies:
             fields.append(("Cookie", "; ".join(f"{k}={v}" for k, v in self.cookies.items())))
         body = b"" if form is None else urlencode(form).encode()
         if form is not None:
             fields += [
-                ("Content-Type", "application/x-www-form-urlencoded"), ("Origin", "http://proxy.test"),
+                ("Content-Type", "application/x-www-form-urlencoded"), ("Origin", self.origin),
             ]  # fmt: skip
         answer = await self.proxy.request(method, target, fields, body)
         for cookie in answer.all("Set-Cookie"):

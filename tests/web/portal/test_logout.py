@@ -1,8 +1,10 @@
 """The end of a session: by our own form alone, at once, and for this session alone."""
 
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from tests.web.portal.browser import COOKIE, NAVIGATION, Browser, Form, office
+from tests.web.portal.sso import PEOPLE, PORTAL, Person, company
 
 
 async def test_a_logout_ends_this_session_and_no_other(tmp_path: Path) -> None:
@@ -38,3 +40,49 @@ async def test_nothing_but_our_form_ends_a_session(tmp_path: Path) -> None:
         for token in ("", "x" * 43):
             assert (await browser.go(form.action, "POST", form={"csrf": token})).status == 403
         assert await browser.may() == 200
+
+
+async def test_a_logout_goes_on_at_the_provider() -> None:
+    """The browser is sent there after our own logout, and the page's policy lets its form lead there and nowhere else."""
+    async with company() as (p, provider):
+        ann = Person(p, provider)
+        await ann.sign_in()
+        page = await ann.go("/.authproxy/logout")
+        policy = page.field("content-security-policy") or ""
+        assert f"form-action 'self' {provider.url};" in policy
+        form = Form(page.body.decode())
+        answer = await ann.go(form.action, "POST", form=form.fields)
+        parts = urlsplit(str(answer.field("location")))
+        assert (answer.status, f"{parts.scheme}://{parts.netloc}{parts.path}") == (
+            303,
+            f"{provider.url}/end",
+        )
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        assert asked["post_logout_redirect_uri"] == f"{PORTAL}/.authproxy/logout"
+        assert (len(asked["state"]), asked["id_token_hint"].count(".")) == (43, 2)
+        assert (COOKIE in ann.cookies, await ann.may()) == (False, 401)
+
+
+async def test_a_logout_ends_one_login_on_every_host() -> None:
+    """The sessions that one browser has by one login at the provider end together; another browser's goes on."""
+    routes = [{**PEOPLE, "match": {"hosts": ["a.test", "b.test"], "paths": ["/staff/**"]}}]
+    async with company(routes=routes) as (p, provider):
+        one, two, other = (Person(p, provider, f"https://{host}.test") for host in ("a", "b", "a"))
+        for person, sid in ((one, "s1"), (two, "s1"), (other, "s2")):
+            provider.claims = {"sid": sid}
+            await person.sign_in()
+        form = Form((await one.go("/.authproxy/logout")).body.decode())
+        assert (await one.go(form.action, "POST", form=form.fields)).status == 303
+        assert [await person.may() for person in (one, two, other)] == [401, 401, 200]
+
+
+async def test_a_logout_needs_no_provider() -> None:
+    """While it is away, or where it has no logout of its own, ours is done all the same."""
+    async with company() as (p, provider):
+        provider.metadata = {"end_session_endpoint": None}
+        ann = Person(p, provider)
+        await ann.sign_in()
+        form = Form((await ann.go("/.authproxy/logout")).body.decode())
+        answer = await ann.go(form.action, "POST", form=form.fields)
+        assert answer.field("location") == "/.authproxy/logout"
+        assert await ann.may() == 401
