@@ -18,6 +18,7 @@ from authproxy.state.records import Records
 
 T = TypeVar("T")
 KIND, INDEX, MARKS = "session", "session-index", "session-marks"
+HOSTS = "session-host"  # other ids of a session, which other hosts know it by
 ID_BYTES = 32  # 256 bits: nobody guesses one
 # How long after its end a session is still known as one that is over, rather than as none at all, in seconds.
 REMEMBERED = 86_400.0
@@ -87,12 +88,30 @@ class Sessions:
         key = key_of(session_id)
         value = await self._records.get(KIND, key, now)
         if value is None:
-            return None
-        session = self._parse(key, value)
-        self.check(session, now)
-        if now - session.seen > self.idle / TOUCHES:
-            self._touch(session, now)
-        return session
+            led = await self._records.get(HOSTS, key, now)
+            return None if led is None else await self.living(led, now)
+        return self._used(key, value, now)
+
+    async def living(self, key: bytes, now: float) -> Session | None:
+        """The session of this key, as `find` has it.
+
+        Raises:
+            Refusal: `session_expired`.
+            StateUnavailable: nobody can tell.
+        """
+        value = await self._records.get(KIND, key, now)
+        return None if value is None else self._used(key, value, now)
+
+    async def admit(self, session: Session) -> str:
+        """One more id of a session, for the cookie of another host: whoever comes by it is in the same session, which
+        has one life and one end.
+
+        Raises:
+            StateUnavailable: there is none.
+        """
+        session_id = secrets.token_urlsafe(ID_BYTES)
+        await self._records.put(HOSTS, key_of(session_id), session.key, self._gone(session))
+        return session_id
 
     def check(self, session: Session, now: float) -> None:
         """Refuse a session that is over.
@@ -181,6 +200,13 @@ class Sessions:
 
     def _gone(self, session: Session) -> float:
         return session.created + self.absolute + REMEMBERED
+
+    def _used(self, key: bytes, value: bytes, now: float) -> Session:
+        session = self._parse(key, value)
+        self.check(session, now)
+        if now - session.seen > self.idle / TOUCHES:
+            self._touch(session, now)
+        return session
 
     def _parse(self, key: bytes, value: bytes) -> Session:
         kept = self._parsed.get(key)

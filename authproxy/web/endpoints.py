@@ -14,19 +14,25 @@ from authproxy.web.answer import Answer, respond
 from authproxy.web.compat import Request
 from authproxy.web.portal.backchannel import backchannel_logout
 from authproxy.web.portal.callback import callback
+from authproxy.web.portal.handover import handover, ticket
 from authproxy.web.portal.login import login
 from authproxy.web.portal.logout import logout
 from authproxy.web.portal.pages import STYLE
-from authproxy.web.portal.portal import Portal
+from authproxy.web.portal.portal import HANDOVER, LOGIN, TICKET, USERINFO, Portal
 from authproxy.web.portal.userinfo import userinfo
 
 JWKS = "/.authproxy/jwks.json"
 STYLESHEET = "/.authproxy/style.css"
 # Pages for people, where somebody can log in.
 PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
-    "/.authproxy/login": login,
+    LOGIN: login,
     "/.authproxy/logout": logout,
-    "/.authproxy/userinfo": userinfo,
+    USERINFO: userinfo,
+}
+# Steps of a login between hosts: nothing to look at, and each is good once, so a HEAD gets nothing.
+STEPS: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
+    HANDOVER: handover,
+    TICKET: ticket,
 }
 
 # One for each provider: its path ends with the provider's name. What each takes.
@@ -57,10 +63,10 @@ async def endpoint(request: Request) -> Answer:
         method, answered = OF_PROVIDERS[f"{folder}/"]
         _allow(request, method)
         return _written(request, await answered(request, Portal.of(runtime), name))
-    page = PAGES.get(exchange.path) if runtime.logins else None
+    page = (PAGES.get(exchange.path) or STEPS.get(exchange.path)) if runtime.logins else None
     if page is None:
         raise Refusal("no_route", "reserved")
-    _allow(request, "GET", "HEAD", "POST")
+    _allow(request, *(("GET",) if exchange.path in STEPS else ("GET", "HEAD", "POST")))
     return _written(request, await page(request, Portal.of(runtime)))
 
 

@@ -160,3 +160,20 @@ async def test_a_change_is_one_step(sessions: Sessions) -> None:
     await sessions.end(session, NOW)
     assert await sessions.change(session.key, NOW, add) == (False, None)
     assert await sessions.find(session_id, NOW) is None
+
+
+async def test_another_id_leads_to_the_same_session() -> None:
+    """What other hosts know it by: one life, one end, and nothing more in the list of the operator."""
+    sessions = Sessions(MemoryRecords(), 60.0, 600.0)
+    first, session = await sessions.create("staff", "ann", {}, NOW)
+    other = await sessions.admit(session)
+    assert other != first
+    assert await sessions.find(other, NOW + 10) == await sessions.find(first, NOW + 10)
+    assert await sessions.living(session.key, NOW) is not None
+    assert len(await sessions.every(NOW)) == 1
+    await sessions.close()
+    with pytest.raises(Refusal, match="session_expired"):
+        await sessions.find(other, NOW + 500)
+    await sessions.end(session)
+    assert await sessions.find(other, NOW) is None
+    assert await sessions.living(session.key, NOW) is None

@@ -12,12 +12,12 @@ from authproxy.config.users import User, spelling
 from authproxy.fetch import FetchError
 from authproxy.model.errors import Refusal
 from authproxy.model.rate import parse_rate
-from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.step import AccountStep
 from authproxy.web.compat import Request
 from authproxy.web.portal.departure import depart
 from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
+from authproxy.web.portal.handover import destination, go_to_login, is_sent_away, leads_to
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import LOGIN, Portal
 from authproxy.web.portal.storage import set_cookie
@@ -36,11 +36,14 @@ async def login(request: Request, portal: Portal) -> web.Response:
     Raises:
         Refusal: what is no form of ours, in size, shape or origin.
     """
+    query = _query(request)
+    wanted = destination(request, portal, query.get("next", ""))
+    if is_sent_away(request, portal):
+        return go_to_login(request, portal, wanted)
     if request.exchange.method == "POST":
         return await _log_in(request, portal)
-    query = _query(request)
-    wanted = return_path(query.get("next", ""))
-    if await portal.who(request) is not None:
+    found = await portal.who(request)
+    if found is not None and _helps(found[0].authenticator, query.get("by")):
         return redirect(wanted)
     chosen = _chosen(portal, query.get("provider"))
     if chosen is not None and request.exchange.method == "GET":
@@ -55,6 +58,11 @@ def _query(request: Request) -> dict[str, str]:
     except ValueError:
         return {}
     return {name: values[0] for name, values in found.items()}
+
+
+def _helps(authenticator: str, wanted: str | None) -> bool:
+    """Would a session of this login do, where those of some are wanted?"""
+    return wanted is None or authenticator in wanted.split(",")
 
 
 def _chosen(portal: Portal, name: str | None) -> OidcAuthenticator | None:
@@ -86,6 +94,7 @@ def login_page(
     page = portal.pages.page(
         "login",
         status,
+        leads_to=leads_to(portal, wanted),
         host=request.exchange.host,
         next=wanted,
         csrf=form_token(secret),
@@ -106,7 +115,7 @@ def login_page(
 async def _log_in(request: Request, portal: Portal) -> web.Response:
     exchange = request.exchange
     form = await read_form(request)
-    wanted = return_path(form.get("next", ""))
+    wanted = destination(request, portal, form.get("next", ""))
     if not is_our_form(request.cookies.get(portal.form_cookie), form.get("csrf", "")):
         return login_page(request, portal, wanted, TEXTS.expired_form, 403)
     account = AccountStep(ACCOUNT_LIMITS, spelling(form.get("username", "")[:256]))

@@ -11,6 +11,7 @@ from authproxy.authn.logins import LoginAuthenticator
 from authproxy.authn.oidc import OidcAuthenticator, sid_mark
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.sessions import Session, Sessions
+from authproxy.authn.tickets import Tickets
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.web.compat import Request
@@ -18,13 +19,14 @@ from authproxy.web.portal.pages import Pages
 from authproxy.web.portal.storage import SessionStorage
 
 PAGES = Pages()
-LOGIN = "/.authproxy/login"
+LOGIN, USERINFO = "/.authproxy/login", "/.authproxy/userinfo"
+HANDOVER, TICKET = "/.authproxy/handover", "/.authproxy/ticket"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portal:
     """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators
-    that make sessions, `pending` their logins under way; `url` is the origin that providers send people back to (empty:
+    that make sessions, `pending` their logins under way, `tickets` what carries them to other hosts; `url` is the origin that providers send people back to (empty:
     there is none), `named` tells the hosts that a route names.
     """
 
@@ -34,6 +36,7 @@ class Portal:
     logins: Mapping[str, LoginAuthenticator]
     pages: Pages
     pending: PendingLogins
+    tickets: Tickets
     url: str
     named: Callable[[str], bool]
 
@@ -48,6 +51,7 @@ class Portal:
             runtime.logins,
             PAGES,
             PendingLogins(runtime.records),
+            Tickets(runtime.records),
             portal.url if portal is not None else "",
             runtime.table.names,
         )
@@ -61,6 +65,16 @@ class Portal:
         theirs, ours = urlsplit(origin), urlsplit(self.url)
         alike = (theirs.scheme, theirs.port) == (ours.scheme, ours.port)
         return alike and self.named(host)
+
+    def origin_of(self, host: str) -> str:
+        """The origin of a host, by the portal's own scheme and port."""
+        scheme, _, authority = self.url.partition("://")
+        port = authority.rpartition("]")[2].partition(":")[2]
+        return f"{scheme}://{host}:{port}" if port else f"{scheme}://{host}"
+
+    def sends_to(self, host: str) -> bool:
+        """Is this a host whose login is at the portal, on another one? Only those that a route names."""
+        return bool(self.url) and self.named(host) and self.origin_of(host) != self.url
 
     @property
     def passwords(self) -> list[PasswordAuthenticator]:

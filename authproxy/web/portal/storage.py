@@ -19,7 +19,12 @@ FLAGS = "; Path=/; Secure; HttpOnly; SameSite=Lax"
 
 def set_cookie(response: web.StreamResponse, name: str, value: str) -> None:
     """Set a cookie that only this host gets back, over TLS, and no script reads."""
-    response.headers.add("Set-Cookie", f"{name}={value}{FLAGS}")
+    response.headers.add("Set-Cookie", cookie(name, value))
+
+
+def cookie(name: str, value: str) -> str:
+    """The value of a Set-Cookie."""
+    return f"{name}={value}{FLAGS}"
 
 
 def drop_cookie(response: web.StreamResponse, name: str) -> None:

@@ -18,6 +18,7 @@ TEXTS = SimpleNamespace(
     away="{name} does not answer at this moment, so nobody can sign in there. Try again in a minute.",
     declined="{name} did not let you in. If that was a mistake, sign in again.",
     failed="Signing in at {name} did not work. Try again; if it goes on, tell whoever runs this service.",
+    over_title="Sign in again",
     login_over="This sign-in is over, or was begun in another browser. Sign in again.",
     logout_title="Sign out",
     logout_lead="You are signed in as {name}.",

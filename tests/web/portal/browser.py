@@ -123,7 +123,8 @@ async def office(folder: Path, **config: Any) -> AsyncIterator[Proxy]:
         users.write_text(users_text())
     routes = config.pop("routes", (OPEN, GUARDED, STAFF))
     tokens = config.pop("tokens", {})
+    more = config.pop("more", {})
     staff = {"type": "password", "users": {"file": str(users)}}
-    authenticators = {"tokens": authenticator() | tokens, "staff": staff}
+    authenticators = {"tokens": authenticator() | tokens, "staff": staff, **more}
     async with playbook(*routes, authenticators=authenticators, **config) as proxy:
         yield proxy
