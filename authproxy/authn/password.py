@@ -62,6 +62,6 @@ class PasswordAuthenticator(LoginAuthenticator):
 
 
 def password_mark(user: User) -> str:
-    """What a session keeps of the password that began it: another password ends it, a mere rehash does not."""
+    """What a session keeps of what it began with: another password or second factor ends it, a mere rehash does not."""
     moment = "" if user.changed is None else user.changed.isoformat()
-    return hashlib.sha256(moment.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{moment} {user.totp or ''}".encode()).hexdigest()[:16]

@@ -20,6 +20,7 @@ from authproxy.cli import (
     serve,
     session,
     token,
+    totp,
     user,
 )
 
@@ -43,6 +44,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(session.app, name="session")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
+user.app.command()(totp.totp)
 app.add_typer(keys.app, name="keys")
 app.add_typer(certs.app, name="certs")
 

@@ -35,12 +35,12 @@ def add(
 
     Example: authproxy user add ann --group admins --email ann@example.com
     """
-    file = _users_file(config, authenticator)
+    file = users_file(config, authenticator)
     hashed = _hash(_password())
 
     def change(users: dict[str, dict[str, Any]]) -> None:
         if _known(users, name) is not None:
-            _fail(f"{name} is there already; for a new password: authproxy user passwd {name}")
+            fail(f"{name} is there already; for a new password: authproxy user passwd {name}")
         users[name] = {
             "password": hashed,
             "groups": list(group or ()),
@@ -49,7 +49,7 @@ def add(
         if email:
             users[name]["email"] = email
 
-    _change(file, change, create=True)
+    change_file(file, change, create=True)
     print(f"added {name}")
 
 
@@ -61,14 +61,14 @@ def passwd(
 
     Example: authproxy user passwd ann
     """
-    file = _users_file(config, authenticator)
+    file = users_file(config, authenticator)
     hashed = _hash(_password())
 
     def change(users: dict[str, dict[str, Any]]) -> None:
-        user = users[_required(users, name)]
+        user = users[required(users, name)]
         user["password"], user["changed"] = hashed, _now().isoformat()
 
-    _change(file, change)
+    change_file(file, change)
     print(f"changed the password of {name}")
 
 
@@ -82,31 +82,34 @@ def remove(
     """
 
     def change(users: dict[str, dict[str, Any]]) -> None:
-        del users[_required(users, name)]
+        del users[required(users, name)]
 
-    _change(_users_file(config, authenticator), change)
+    change_file(users_file(config, authenticator), change)
     print(f"removed {name}")
 
 
 @app.command(name="list")
 def list_users(authenticator: AuthenticatorOption = None, config: ConfigOption = None) -> None:
-    """Print the users, one a line: name, groups, e-mail address, and whether they are disabled.
+    """Print the users, one a line: name, groups, e-mail address, `totp` with a second factor, `disabled`.
 
     Example: authproxy user list
     """
     from authproxy.config.users import read_users_file
 
-    file = _users_file(config, authenticator)
+    file = users_file(config, authenticator)
     try:
         users = read_users_file(file).by_name
     except OSError as error:
-        _fail(f"{file} cannot be read: {(error.strerror or str(error)).lower()}")
+        fail(f"{file} cannot be read: {(error.strerror or str(error)).lower()}")
     for name, user in users.items():
         more = [",".join(user.groups) or "-", user.email or "-"]
-        print("\t".join([name, *more, *(["disabled"] if user.disabled else [])]))
+        more += ["totp"] if user.totp is not None else []
+        more += ["disabled"] if user.disabled else []
+        print("\t".join([name, *more]))
 
 
-def _users_file(config: str | None, wanted: str | None) -> Path:
+def users_file(config: str | None, wanted: str | None) -> Path:
+    """The users file that a command works with; ends it where there is no such file to be told."""
     from authproxy.config.authenticators import PasswordLogin
 
     loaded = load_config(config)
@@ -117,22 +120,23 @@ def _users_file(config: str | None, wanted: str | None) -> Path:
     }
     if wanted is None and len(found) != 1:
         which = "there is none" if not found else f"name one of {', '.join(found)}"
-        _fail(f"an authenticator of the type password is needed: {which}")
+        fail(f"an authenticator of the type password is needed: {which}")
     name = next(iter(found)) if wanted is None else wanted
     if name not in found:
-        _fail(f"`{name[:64]}` is no authenticator of the type password")
+        fail(f"`{name[:64]}` is no authenticator of the type password")
     return loaded.folder / found[name]
 
 
-def _change(
+def change_file(
     file: Path, change: Callable[[dict[str, dict[str, Any]]], None], *, create: bool = False
 ) -> None:
+    """Let `change` change the users of a file."""
     from authproxy.config.users import change_users
 
     try:
         change_users(file, change, create=create)
     except OSError as error:
-        _fail(f"{file} cannot be written: {(error.strerror or str(error)).lower()}")
+        fail(f"{file} cannot be written: {(error.strerror or str(error)).lower()}")
 
 
 def _known(users: dict[str, dict[str, Any]], name: str) -> str | None:
@@ -141,10 +145,11 @@ def _known(users: dict[str, dict[str, Any]], name: str) -> str | None:
     return next((one for one in users if spelling(one) == spelling(name)), None)
 
 
-def _required(users: dict[str, dict[str, Any]], name: str) -> str:
+def required(users: dict[str, dict[str, Any]], name: str) -> str:
+    """The name of a user as the file has it; ends the command where there is none."""
     found = _known(users, name)
     if found is None:
-        _fail(f"there is no user {name}; `authproxy user list` names them")
+        fail(f"there is no user {name}; `authproxy user list` names them")
     return found
 
 
@@ -157,9 +162,9 @@ def _password() -> str:
 
         password = getpass.getpass("Password: ")
         if getpass.getpass("Again: ") != password:
-            _fail("the two are not the same; nothing was changed")
+            fail("the two are not the same; nothing was changed")
     if len(password) < SHORTEST:
-        _fail(f"a password has at least {SHORTEST} characters; nothing was changed")
+        fail(f"a password has at least {SHORTEST} characters; nothing was changed")
     return password
 
 
@@ -169,13 +174,14 @@ def _hash(password: str) -> str:
     try:
         return hash_password(password)
     except ValueError as error:
-        _fail(f"{error}; nothing was changed")
+        fail(f"{error}; nothing was changed")
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _fail(text: str) -> NoReturn:
+def fail(text: str) -> NoReturn:
+    """Say why, and end with 1."""
     typer.echo(f"authproxy: {text}", err=True)
     raise typer.Exit(1)

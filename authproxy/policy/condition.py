@@ -133,6 +133,25 @@ def claim(name: str, wanted: Any) -> Condition:
     )
 
 
+# What of a login somebody knows, has or is (RFC 8176 section 2): two of a kind are one factor.
+_KINDS = (
+    frozenset({"pwd", "pin", "kba"}),
+    frozenset({"otp", "hwk", "swk", "pop", "sc", "sms", "tel"}),
+    frozenset({"face", "fpt", "iris", "retina", "vbm"}),
+)
+
+
+def _has_two_factors(exchange: Exchange) -> bool:
+    said = exchange.identity.claims.get("amr") if exchange.identity is not None else None
+    if not isinstance(said, list):
+        return False
+    methods = {method for method in said if isinstance(method, str)}
+    return "mfa" in methods or sum(not kind.isdisjoint(methods) for kind in _KINDS) > 1
+
+
+SECOND_FACTOR = Condition("second_factor: true", _has_two_factors)
+
+
 class Expression:
     """A CEL expression, type-checked when it is made.
 

@@ -12,7 +12,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.host import parse_host
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
-from authproxy.policy.condition import Entry, Outcome
+from authproxy.policy.condition import SECOND_FACTOR, Condition, Entry, Outcome
 from authproxy.policy.pattern import RESERVED_PREFIX
 from authproxy.policy.table import Route, Table
 
@@ -35,6 +35,11 @@ class Trace:
     """What a decision looked at, in order; made only when somebody asks why."""
 
     steps: list[Step] = field(default_factory=list)
+
+    def note(self, place: str, condition: Condition, found: bool | str) -> None:
+        """One more."""
+        outcome = Outcome(found is True, found if isinstance(found, str) else "")
+        self.steps.append(Step(place, condition.text, outcome))
 
 
 def resolve(table: Table, exchange: Exchange) -> Route | None:
@@ -93,11 +98,13 @@ def enforce(route: Route, exchange: Exchange, trace: Trace | None = None) -> Non
 def authorize(route: Route, exchange: Exchange, trace: Trace | None = None) -> str | None:
     """None where the identity may use the route, else why not.
 
-    A `deny` entry that holds refuses whatever `allow` says; an error holds in `deny` and fails in `allow`.
+    A `deny` entry that holds refuses whatever `allow` says, and so does a second factor that is wanted and was not used; an error holds in `deny` and fails in `allow`.
     """
     for index, entry in enumerate(route.deny):
         if _holds(entry, exchange, True, trace, "deny", index):
             return f"deny[{index}]"
+    if route.second_factor and not _has_second_factor(exchange, trace):
+        return "second_factor"
     if route.allow is None:
         return None if exchange.identity is not None or not route.authenticators else "no identity"
     for index, entry in enumerate(route.allow):
@@ -119,11 +126,17 @@ def _holds(
     for condition in entry.conditions:
         found = condition.test(exchange)
         if trace is not None:
-            outcome = Outcome(found is True, found if isinstance(found, str) else "")
-            trace.steps.append(Step(f"{listed}[{index}]", condition.text, outcome))
+            trace.note(f"{listed}[{index}]", condition, found)
         if found is False or (found is not True and not error_holds):
             return False
     return True
+
+
+def _has_second_factor(exchange: Exchange, trace: Trace | None) -> bool:
+    found = SECOND_FACTOR.test(exchange)
+    if trace is not None:
+        trace.note("second_factor", SECOND_FACTOR, found)
+    return found is True
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ class RouteDocument(Section):
     authenticate: Literal["none"] | Annotated[list[StrictStr], Field(min_length=1)]
     allow: Literal["authenticated"] | Entries | None = None
     deny: Entries | None = None
+    second_factor: StrictBool = False
     rate_limits: Annotated[list[RateLimit], Field(min_length=1, max_length=16)] | None = None
     mode: Literal["enforce", "shadow"] = "enforce"
     rewrite: Rewrite | None = None

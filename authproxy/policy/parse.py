@@ -107,6 +107,7 @@ class _RouteReader:
             authenticators=self.authenticators,
             allow=self._allow(),
             deny=self.entry_reader.entries("deny", wanted.deny or []),
+            second_factor=self._second_factor(),
             address_limits=tuple(x for x in limits if x.per in {"address", "route"}),
             identity_limits=tuple(x for x in limits if x.per in {"subject", "claim"}),
             shadow=wanted.mode == "shadow",
@@ -158,6 +159,13 @@ class _RouteReader:
             remedy = "remove `allow`, or name authenticators"
             self.findings.wrong(("allow",), "needs-identity", text, remedy)
         return None
+
+    def _second_factor(self) -> bool:
+        if self.wanted.second_factor and not self.authenticators:
+            text = "with `authenticate: none` nobody logs in, and nobody with two factors"
+            remedy = "remove `second_factor`, or name authenticators"
+            self.findings.wrong(("second_factor",), "needs-identity", text, remedy)
+        return self.wanted.second_factor
 
     def _limits(self) -> Iterator[RouteLimit]:
         taken: set[str] = set()

@@ -41,6 +41,7 @@ class Route:
     authenticators: tuple[str, ...] = ()
     allow: tuple[Entry, ...] | None = None
     deny: tuple[Entry, ...] = ()
+    second_factor: bool = False
     address_limits: tuple[RouteLimit, ...] = ()
     identity_limits: tuple[RouteLimit, ...] = ()
     shadow: bool = False

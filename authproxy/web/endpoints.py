@@ -18,7 +18,8 @@ from authproxy.web.portal.handover import handover, ticket
 from authproxy.web.portal.login import login
 from authproxy.web.portal.logout import logout
 from authproxy.web.portal.pages import STYLE
-from authproxy.web.portal.portal import HANDOVER, LOGIN, TICKET, USERINFO, Portal
+from authproxy.web.portal.portal import CODE, HANDOVER, LOGIN, TICKET, USERINFO, Portal
+from authproxy.web.portal.second_factor import second_factor
 from authproxy.web.portal.userinfo import userinfo
 
 JWKS = "/.authproxy/jwks.json"
@@ -28,6 +29,7 @@ PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
     LOGIN: login,
     "/.authproxy/logout": logout,
     USERINFO: userinfo,
+    CODE: second_factor,
 }
 # Steps of a login between hosts: nothing to look at, and each is good once, so a HEAD gets nothing.
 STEPS: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {

@@ -1,5 +1,7 @@
 """The decision: default deny, deny before allow, and nothing that a client sends skips a step."""
 
+from dataclasses import replace
+
 import pytest
 
 from authproxy.model.errors import Refusal
@@ -204,3 +206,29 @@ def test_the_verdict_names_the_route_and_the_reason() -> None:
     found = judge(policies.table, request(), presenting(ALICE))
     assert found.route is policies.table.routes[0]
     assert (found.code, found.reason) == ("forbidden", "no entry of allow holds")
+
+
+@pytest.mark.parametrize(
+    ("amr", "enough"),
+    [
+        (["pwd", "otp"], True), (["mfa"], True), (["pin", "hwk"], True), (["face", "sc"], True), (["pwd", "mfa"], True),
+        (["pwd"], False), (["otp"], False), (["pwd", "pin"], False), (["otp", "sms"], False), ([], False), ("mfa", False),
+        (None, False), ([["pwd"], {"otp": 1}], False), (["PWD", "OTP"], False), (True, False),
+    ],
+)  # fmt: skip
+def test_a_second_factor_is_of_another_kind(amr: object, enough: bool) -> None:
+    """Two that somebody knows are one factor; what is not a list of RFC 8176's words is none. Deny and allow stay what they are."""
+    who = replace(ALICE, claims={**ALICE.claims, "amr": amr})
+    one = route("deny: [{groups: [out]}], second_factor: true", allow="[{groups: [eng]}]")
+    trace = Trace()
+    assert authorize(one, request(who), trace) == (None if enough else "second_factor")
+    assert (trace.steps[-1].place == "second_factor") is not enough
+    assert authorize(one, request(replace(who, groups=("eng", "out")))) == "deny[0]"
+    assert authorize(one, request(replace(who, groups=()))) is not None
+
+
+def test_in_shadow_a_second_factor_is_only_noted() -> None:
+    """As every other `forbidden` is."""
+    exchange = request(ALICE)
+    enforce(route("second_factor: true, mode: shadow"), exchange)
+    assert (exchange.shadow, exchange.reason) == ("forbidden", "second_factor")

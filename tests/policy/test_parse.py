@@ -147,3 +147,11 @@ def test_a_route_with_a_placeholder_is_in_nobodys_way(key: str) -> None:
 
 
 ROUTE = {"name": "r", "match": {"paths": ["/a"]}, "upstream": "orders", "authenticate": "none"}
+
+
+def test_a_second_factor_needs_somebody_who_logs_in() -> None:
+    """With `authenticate: none` it would be a promise that nobody keeps."""
+    policies = parsed(route_text("second_factor: true", authenticate="none", allow=""))
+    assert codes(policies) == ["needs-identity"]
+    assert route("second_factor: true").second_factor
+    assert not route().second_factor

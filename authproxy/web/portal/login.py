@@ -1,32 +1,28 @@
 """The login: its page, and what comes of a password. Tries are bounded by address and by account before anything is hashed."""
 
 import logging
-import time
 from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
 
 from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.authn.password import PasswordAuthenticator, password_mark
-from authproxy.config.users import User, spelling
+from authproxy.config.users import User
 from authproxy.fetch import FetchError
 from authproxy.model.errors import Refusal
-from authproxy.model.rate import parse_rate
-from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import AccountStep
 from authproxy.web.compat import Request
 from authproxy.web.portal.departure import depart
 from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
 from authproxy.web.portal.handover import destination, go_to_login, is_sent_away, leads_to
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import LOGIN, Portal
+from authproxy.web.portal.second_factor import ask_for_code
 from authproxy.web.portal.storage import set_cookie
 from authproxy.web.portal.texts import TEXTS
+from authproxy.web.portal.tries import Tries
 
 log = logging.getLogger(__name__)
 
-# Of one account, from wherever it is tried: guessing stays slow, and nobody is locked out for long.
-ACCOUNT_LIMITS = [RouteLimit("account", parse_rate("50/hour"), "account")]
 FIELDS_MOST = 32
 
 
@@ -118,10 +114,9 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
     wanted = destination(request, portal, form.get("next", ""))
     if not is_our_form(request.cookies.get(portal.form_cookie), form.get("csrf", "")):
         return login_page(request, portal, wanted, TEXTS.expired_form, 403)
-    account = AccountStep(ACCOUNT_LIMITS, spelling(form.get("username", "")[:256]))
+    tries = Tries(request, form.get("username", ""))
     try:
-        for step in (request.runtime.failures, account):
-            request.runtime.limiter.look(step, exchange)
+        tries.look()
         found = await _find(portal, form.get("username", ""), form.get("password", ""))
     except Refusal as refusal:
         notice = TEXTS.too_many if refusal.status == 429 else TEXTS.busy
@@ -130,7 +125,7 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
         page.headers.extend(refusal.headers)
         return page
     if found is None:
-        _count(request, account)
+        tries.count()
         exchange.code, exchange.reason = "token_invalid", "login"
         return login_page(request, portal, wanted, TEXTS.wrong, 401)
     return await _begin(request, portal, found, wanted)
@@ -146,24 +141,11 @@ async def _find(
     return None
 
 
-def _count(request: Request, account: AccountStep) -> None:
-    """Note a failed try; this one is answered as what it is, the next one past the bound is not looked at."""
-    for step in (request.runtime.failures, account):
-        try:
-            request.runtime.limiter.take_always(step, request.exchange)
-        except Refusal:
-            continue
-
-
 async def _begin(
     request: Request, portal: Portal, found: tuple[PasswordAuthenticator, str, User], wanted: str
 ) -> web.Response:
     authenticator, subject, user = found
-    storage = portal.storage
-    session = await storage.new_session()
-    session["authenticator"], session["subject"] = authenticator.name, subject
-    session["data"] = {"password": password_mark(user), "amr": ["pwd"]}
-    answer = redirect(wanted)
-    await storage.save_session(request, answer, session)  # type: ignore[arg-type]  # only its cookies are read
-    request.exchange.reason = f"logged in at {time.strftime('%H:%M:%S')}"
-    return answer
+    if user.totp is not None:
+        return await ask_for_code(request, portal, found, wanted)
+    data = {"password": password_mark(user), "amr": ["pwd"]}
+    return await portal.begin(request, authenticator.name, subject, data, wanted)

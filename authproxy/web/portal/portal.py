@@ -6,27 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from aiohttp import web
+
 from authproxy.authn.login_records import PendingLogins
 from authproxy.authn.logins import LoginAuthenticator
 from authproxy.authn.oidc import OidcAuthenticator, sid_mark
 from authproxy.authn.password import PasswordAuthenticator
+from authproxy.authn.second_factor import OneTimeCodes, SecondSteps
 from authproxy.authn.sessions import Session, Sessions
 from authproxy.authn.tickets import Tickets
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.web.compat import Request
-from authproxy.web.portal.pages import Pages
+from authproxy.web.portal.pages import Pages, redirect
 from authproxy.web.portal.storage import SessionStorage
 
 PAGES = Pages()
 LOGIN, USERINFO = "/.authproxy/login", "/.authproxy/userinfo"
 HANDOVER, TICKET = "/.authproxy/handover", "/.authproxy/ticket"
+CODE = "/.authproxy/code"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portal:
     """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators
-    that make sessions, `pending` their logins under way, `tickets` what carries them to other hosts; `url` is the origin that providers send people back to (empty:
+    that make sessions, `pending` their logins under way, `tickets` what carries them to other hosts, `second_steps`
+    those that wait for one of the `codes`; `url` is the origin that providers send people back to (empty:
     there is none), `named` tells the hosts that a route names.
     """
 
@@ -37,6 +42,8 @@ class Portal:
     pages: Pages
     pending: PendingLogins
     tickets: Tickets
+    second_steps: SecondSteps
+    codes: OneTimeCodes
     url: str
     named: Callable[[str], bool]
 
@@ -52,6 +59,8 @@ class Portal:
             PAGES,
             PendingLogins(runtime.records),
             Tickets(runtime.records),
+            SecondSteps(runtime.records),
+            OneTimeCodes(runtime.store),
             portal.url if portal is not None else "",
             runtime.table.names,
         )
@@ -105,6 +114,27 @@ class Portal:
             return session, await login.current(session, now)
         except Refusal:
             return None
+
+    async def begin(
+        self,
+        request: Request,
+        authenticator: str,
+        subject: str,
+        data: Mapping[str, Any],
+        wanted: str,
+    ) -> web.Response:
+        """Log somebody in: a new session, in place of the one that this browser had, and on to where they wanted to go.
+
+        Raises:
+            StateUnavailable: there is none.
+        """
+        session = await self.storage.new_session()
+        session["authenticator"], session["subject"] = authenticator, subject
+        session["data"] = dict(data)
+        answer = redirect(wanted)
+        await self.storage.save_session(request, answer, session)  # type: ignore[arg-type]  # only its cookies are read
+        request.exchange.reason = "logged in"
+        return answer
 
     async def end_login(self, session: Session) -> None:
         """End a session and those that came of the same login at a provider: on other hosts, in the same browser."""

@@ -6,7 +6,7 @@ import pytest
 
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
-from authproxy.web.portal import login as module
+from authproxy.web.portal import tries as module
 from tests.playbook import playbook
 from tests.web.portal.browser import (
     COOKIE,
