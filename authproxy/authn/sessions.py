@@ -92,6 +92,13 @@ class Sessions:
             return None if led is None else await self.living(led, now)
         return self._used(key, value, now)
 
+    async def known(self, session_id: str, now: float) -> Session | None:
+        """The session of this id, also where it is over: for a day nobody forgets whose it was."""
+        key = key_of(session_id)
+        key = await self._records.get(HOSTS, key, now) or key
+        value = await self._records.get(KIND, key, now)
+        return None if value is None else _load(key, value)
+
     async def living(self, key: bytes, now: float) -> Session | None:
         """The session of this key, as `find` has it.
 

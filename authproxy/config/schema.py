@@ -90,9 +90,14 @@ class Session(Section):
         return f"{self.cookie}-form"
 
     @property
-    def own_cookies(self) -> tuple[str, str]:
+    def kept_cookie(self) -> str:
+        """The cookie that opens a form which outlived its session."""
+        return f"{self.cookie}-kept"
+
+    @property
+    def own_cookies(self) -> tuple[str, ...]:
         """What is between browsers and us: no backend gets or sets one of these."""
-        return self.cookie, self.form_cookie
+        return self.cookie, self.form_cookie, self.kept_cookie
 
 
 class Portal(Section):

@@ -61,6 +61,12 @@ class Fields:
         """Can another request mean the same by these? Not with a body, nor where they ask for more than an answer."""
         return not (self.told or self.upgrade or self.expects_continue or self.has_body)
 
+    def replace_body(self, content_type: bytes, length: int) -> None:
+        """Another body takes the place of the one that these fields came with."""
+        kept = [line for line in self.lines if line[0].lower() != b"content-type"]
+        self.lines = [*kept, (b"Content-Type", content_type)]
+        self.content_length, self.chunked, self._seen = length, False, None
+
     def apply_connection(self, options: set[bytes]) -> None:
         """Drop what `Connection` names, before anything of ours is set (RFC 9110 section 7.6.1)."""
         named = options - {b"close", b"keep-alive", b"upgrade"}

@@ -156,6 +156,7 @@ class RouteDocument(Section):
     headers: HeaderChanges = HeaderChanges()
     forward_authorization: StrictBool = False
     cors_preflight: Literal["refuse", "forward"] = "refuse"
+    preserve_post: StrictBool = False
     streams: Literal["close", "finish"] = "close"
     encoded_slash: Literal["refuse", "forward"] = "refuse"
     encoded_percent: Literal["refuse", "forward"] = "refuse"

@@ -107,7 +107,8 @@ class _RouteReader:
             authenticators=self.authenticators,
             allow=self._allow(),
             deny=self.entry_reader.entries("deny", wanted.deny or []),
-            second_factor=self._second_factor(),
+            second_factor=self._needs_login("second_factor"),
+            preserve_post=self._needs_login("preserve_post"),
             address_limits=tuple(x for x in limits if x.per in {"address", "route"}),
             identity_limits=tuple(x for x in limits if x.per in {"subject", "claim"}),
             shadow=wanted.mode == "shadow",
@@ -160,12 +161,14 @@ class _RouteReader:
             self.findings.wrong(("allow",), "needs-identity", text, remedy)
         return None
 
-    def _second_factor(self) -> bool:
-        if self.wanted.second_factor and not self.authenticators:
-            text = "with `authenticate: none` nobody logs in, and nobody with two factors"
-            remedy = "remove `second_factor`, or name authenticators"
-            self.findings.wrong(("second_factor",), "needs-identity", text, remedy)
-        return self.wanted.second_factor
+    def _needs_login(self, word: str) -> bool:
+        """Is this key set, which means nothing where nobody logs in?"""
+        wanted: bool = getattr(self.wanted, word)
+        if wanted and not self.authenticators:
+            text = f"with `authenticate: none` nobody logs in, so `{word}` means nothing"
+            remedy = f"remove `{word}`, or name authenticators"
+            self.findings.wrong((word,), "needs-identity", text, remedy, key=True)
+        return wanted
 
     def _limits(self) -> Iterator[RouteLimit]:
         taken: set[str] = set()

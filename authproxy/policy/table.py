@@ -50,6 +50,7 @@ class Route:
     set_headers: tuple[tuple[bytes, Expression], ...] = ()
     forward_authorization: bool = False
     forward_preflight: bool = False
+    preserve_post: bool = False
     finish_streams: bool = False
     allowed_doubts: frozenset[str] = frozenset()
 

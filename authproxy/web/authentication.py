@@ -9,6 +9,7 @@ from authproxy.policy.decide import is_forwarded_preflight
 from authproxy.runtime import RouteEngine, Runtime
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_session_use
+from authproxy.web.portal.resend import keep_form, restore_form
 
 
 def authentication(request: Request) -> Coroutine[Any, Any, None] | None:
@@ -42,10 +43,14 @@ async def _authenticate(request: Request, engine: RouteEngine) -> None:
     except Refusal as refusal:
         if refusal.code == "token_invalid" and refusal.reason != NO_SESSION:
             _count_failure(runtime, request)
+        if engine.route.preserve_post:
+            await keep_form(request, refusal)
         raise
     exchange.identity = identity
     if identity.authenticator in engine.logins:
         check_session_use(exchange)
+        if engine.route.preserve_post and exchange.method == "POST":
+            await restore_form(request)
 
 
 def _count_failure(runtime: Runtime, request: Request) -> None:

@@ -18,7 +18,8 @@ from authproxy.web.portal.handover import handover, ticket
 from authproxy.web.portal.login import login
 from authproxy.web.portal.logout import logout
 from authproxy.web.portal.pages import STYLE
-from authproxy.web.portal.portal import CODE, HANDOVER, LOGIN, TICKET, USERINFO, Portal
+from authproxy.web.portal.portal import CODE, HANDOVER, LOGIN, RESEND, TICKET, USERINFO, Portal
+from authproxy.web.portal.resend import resend
 from authproxy.web.portal.second_factor import second_factor
 from authproxy.web.portal.userinfo import userinfo
 
@@ -30,6 +31,7 @@ PAGES: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {
     "/.authproxy/logout": logout,
     USERINFO: userinfo,
     CODE: second_factor,
+    RESEND: resend,
 }
 # Steps of a login between hosts: nothing to look at, and each is good once, so a HEAD gets nothing.
 STEPS: dict[str, Callable[[Request, Portal], Awaitable[web.Response]]] = {

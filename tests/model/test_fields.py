@@ -88,3 +88,14 @@ def test_what_speaks_of_one_request_only_is_not_repeatable(line: Line) -> None:
 def test_an_upgrade_is_not_repeatable() -> None:
     """It is the last request of its connection."""
     assert not read((b"Upgrade", b"websocket"), (b"Connection", b"upgrade")).repeatable
+
+
+def test_fields_can_be_of_another_body() -> None:
+    """Its kind and length take the place of what was said before, in policies' eyes as well."""
+    fields = read_fields(
+        [(b"Content-TYPE", b"a/b"), (b"Transfer-Encoding", b"chunked"), (b"X", b"1")], HeaderRules()
+    )
+    assert fields.headers["content-type"] == "a/b"
+    fields.replace_body(b"c/d", 0)
+    assert (fields.content_length, fields.has_body) == (0, False)
+    assert dict(fields.headers) == {"content-type": "c/d", "x": "1"}

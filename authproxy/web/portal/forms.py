@@ -11,6 +11,8 @@ import secrets
 from base64 import urlsafe_b64encode
 from urllib.parse import parse_qsl
 
+from aiohttp import web
+
 from authproxy.model.errors import Refusal
 from authproxy.web.answer import send
 from authproxy.web.compat import Request
@@ -51,7 +53,7 @@ async def read_form(request: Request) -> dict[str, str]:
     kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded" or "content-encoding" in exchange.headers:
         raise Refusal("bad_request", "form", close=True)
-    body = await _body(request)
+    body = await read_body(request, BYTES_MOST)
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS_MOST)
     except ValueError:
@@ -62,7 +64,14 @@ async def read_form(request: Request) -> dict[str, str]:
     return fields
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
+    """A small body, whole.
+
+    Raises:
+        Refusal: `body_too_large`, `request_timeout`, `bad_request`.
+    """
+    if (request.exchange.fields.content_length or 0) > most:
+        raise Refusal("body_too_large", "form", close=True)
     body = b""
     if request.exchange.fields.expects_continue:
         send(request, CONTINUE)
@@ -70,8 +79,10 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(SECONDS_MOST):
             while data := await request.content.readany():
                 body += data
-                if len(body) > BYTES_MOST:
+                if len(body) > most:
                     raise Refusal("body_too_large", "form", close=True)
     except TimeoutError:
         raise Refusal("request_timeout", "form", close=True) from None
+    except web.RequestPayloadError:
+        raise Refusal("bad_request", "form", close=True) from None
     return body

@@ -22,7 +22,7 @@ from authproxy.web.compat import Request
 from authproxy.web.own_site import own_origin
 from authproxy.web.portal.forms import new_secret
 from authproxy.web.portal.pages import redirect
-from authproxy.web.portal.portal import HANDOVER, LOGIN, TICKET, USERINFO, Portal
+from authproxy.web.portal.portal import HANDOVER, LOGIN, RESEND, TICKET, USERINFO, Portal
 from authproxy.web.portal.storage import set_cookie
 
 _MARK = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -60,7 +60,12 @@ def read_handover(target: str, portal: Portal) -> Handover | None:
         return None
     if not portal.sends_to(host) or not _MARK.fullmatch(found["browser"]):
         return None
-    return Handover(host, return_path(found["next"]), found["browser"])
+    return Handover(host, _path(found["next"]), found["browser"])
+
+
+def _path(wanted: str) -> str:
+    """Where a login may lead to on its own host: back to a page, or to the form that waits there."""
+    return RESEND if wanted == RESEND else return_path(wanted)
 
 
 def destination(request: Request, portal: Portal, wanted: str) -> str:
@@ -71,7 +76,7 @@ def destination(request: Request, portal: Portal, wanted: str) -> str:
             return handover.target
         if not request.runtime.table.serves(request.exchange.host):
             return USERINFO  # there is nothing else
-    return return_path(wanted)
+    return _path(wanted)
 
 
 def leads_to(portal: Portal, wanted: str) -> str:

@@ -18,18 +18,20 @@ from authproxy.authn.tickets import Tickets
 from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 from authproxy.web.compat import Request
+from authproxy.web.portal.kept_forms import KeptForms
 from authproxy.web.portal.pages import Pages, redirect
 from authproxy.web.portal.storage import SessionStorage
 
 PAGES = Pages()
 LOGIN, USERINFO = "/.authproxy/login", "/.authproxy/userinfo"
 HANDOVER, TICKET = "/.authproxy/handover", "/.authproxy/ticket"
-CODE = "/.authproxy/code"
+CODE, RESEND = "/.authproxy/code", "/.authproxy/resend"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portal:
-    """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms; `logins` are the authenticators
+    """What the pages work with. `cookie` is the session's, `form_cookie` that of our forms, `kept_cookie` that
+    of a form of somebody else's that is kept; `logins` are the authenticators
     that make sessions, `pending` their logins under way, `tickets` what carries them to other hosts, `second_steps`
     those that wait for one of the `codes`; `url` is the origin that providers send people back to (empty:
     there is none), `named` tells the hosts that a route names.
@@ -37,6 +39,7 @@ class Portal:
 
     cookie: str
     form_cookie: str
+    kept_cookie: str
     sessions: Sessions
     logins: Mapping[str, LoginAuthenticator]
     pages: Pages
@@ -44,6 +47,7 @@ class Portal:
     tickets: Tickets
     second_steps: SecondSteps
     codes: OneTimeCodes
+    kept_forms: KeptForms
     url: str
     named: Callable[[str], bool]
 
@@ -54,6 +58,7 @@ class Portal:
         return cls(
             session.cookie,
             session.form_cookie,
+            session.kept_cookie,
             runtime.sessions,
             runtime.logins,
             PAGES,
@@ -61,6 +66,7 @@ class Portal:
             Tickets(runtime.records),
             SecondSteps(runtime.records),
             OneTimeCodes(runtime.store),
+            KeptForms(runtime.records),
             portal.url if portal is not None else "",
             runtime.table.names,
         )

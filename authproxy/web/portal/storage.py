@@ -22,9 +22,9 @@ def set_cookie(response: web.StreamResponse, name: str, value: str) -> None:
     response.headers.add("Set-Cookie", cookie(name, value))
 
 
-def cookie(name: str, value: str) -> str:
+def cookie(name: str, value: str, more: str = "") -> str:
     """The value of a Set-Cookie."""
-    return f"{name}={value}{FLAGS}"
+    return f"{name}={value}{FLAGS}{more}"
 
 
 def drop_cookie(response: web.StreamResponse, name: str) -> None:

@@ -51,11 +51,16 @@ class Form(HTMLParser):
         super().__init__()
         self.fields: dict[str, str] = {}
         self.action = ""
+        self._forms = 0
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep what a browser would send."""
         named = dict(attrs)
+        if tag == "form":
+            self._forms += 1
+        if self._forms > 1:
+            return
         if tag == "form":
             self.action = named.get("action") or ""
         if tag == "input" and named.get("name"):
@@ -76,19 +81,20 @@ class Browser:
         method: str = "GET",
         headers: list[tuple[str, str]] = NAVIGATION,
         form: dict[str, str] | None = None,
+        sent: tuple[str, bytes] = ("", b""),
     ) -> Answer:
-        """Ask for a page, or send a form."""
+        """Ask for a page, or send a form: its fields, or its kind and bytes."""
         scheme, _, host = self.origin.partition("://")
         fields = [("Host", host), *headers]
         if scheme == "https":
             fields.append(("X-Forwarded-Proto", "https"))
         if self.cookies:
             fields.append(("Cookie", "; ".join(f"{k}={v}" for k, v in self.cookies.items())))
-        body = b"" if form is None else urlencode(form).encode()
         if form is not None:
-            fields += [
-                ("Content-Type", "application/x-www-form-urlencoded"), ("Origin", self.origin),
-            ]  # fmt: skip
+            sent = "application/x-www-form-urlencoded", urlencode(form).encode()
+        kind, body = sent
+        if kind:
+            fields += [("Content-Type", kind), ("Origin", self.origin)]
         answer = await self.proxy.request(method, target, fields, body)
         for cookie in answer.all("Set-Cookie"):
             name, _, value = cookie.partition(";")[0].partition("=")
