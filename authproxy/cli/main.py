@@ -13,6 +13,7 @@ from authproxy.cli import (
     certs,
     check,
     demo,
+    doctor,
     init,
     key,
     keys,
@@ -39,6 +40,7 @@ app.command()(init.init)
 app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(check.check)
+app.command()(doctor.doctor)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(session.app, name="session")
