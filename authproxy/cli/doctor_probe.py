@@ -4,6 +4,7 @@ No redirects, no cookies, no retries; a bounded answer within a bounded time. It
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -54,7 +55,8 @@ async def probe(place: Place, target: str, headers: Sequence[tuple[str, str]]) -
     except ssl.SSLCertVerificationError as error:
         raise NoAnswerError(f"its certificate is not good: {error.verify_message}") from None
     except OSError as error:
-        raise NoAnswerError((error.strerror or type(error).__name__).lower()) from None
+        said = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise NoAnswerError(said.lower()) from None
     except ValueError:
         raise NoAnswerError("what was answered is no HTTP") from None
 
