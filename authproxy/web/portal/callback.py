@@ -6,7 +6,7 @@ nothing of it is ever shown or logged.
 
 import asyncio
 import logging
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -50,10 +50,8 @@ async def callback(request: Request, portal: Portal, name: str) -> web.Response:
     state = answer.get("state", "")
     login = await portal.pending.find(state, exchange.now)
     # Another provider's answer to this login is a mix-up (RFC 9207 section 4): no part of it is looked at.
-    if login is None or login.authenticator != name:
+    if login is None or login.authenticator != name or login.origin != own_origin(exchange):
         return _over(request, portal, "login-unknown")
-    if login.origin != own_origin(exchange):
-        return redirect(f"{login.origin}{PATH}{name}?{urlencode(answer)}")
     if not login.is_of(request.cookies.get(portal.form_cookie)):
         return _over(request, portal, "login-of-another-browser")
     if not await portal.pending.take(state):

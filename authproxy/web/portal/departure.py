@@ -1,7 +1,7 @@
 """The way to an OpenID provider: a login is noted, bound to this browser, and the browser sent there.
 
-It ends on the host where it began, by way of the portal; only to hosts that routes name, since whoever gets an answer of the
-provider's is half logged in.
+It begins and ends at the portal; how other hosts get their sessions is `handover.py`'s business. Whoever gets an answer of
+the provider's is half logged in, and no host but the portal's ever does.
 """
 
 from urllib.parse import urlencode
@@ -35,7 +35,7 @@ async def depart(
     """
     exchange = request.exchange
     origin = own_origin(exchange)
-    if not portal.takes_back(origin, exchange.host):
+    if origin != portal.url:
         query = urlencode({"provider": authenticator.name, "next": wanted})
         return redirect(f"{portal.url}{LOGIN}?{query}")
     await authenticator.provider.metadata()  # before anything is written

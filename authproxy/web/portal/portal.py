@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -70,16 +69,6 @@ class Portal:
             portal.url if portal is not None else "",
             runtime.table.names,
         )
-
-    def takes_back(self, origin: str, host: str) -> bool:
-        """May a login that began at this origin end there? The portal's own; others by the same scheme and port, where
-        a route names their host: a name that merely reaches us is anybody's to make up.
-        """
-        if origin == self.url:
-            return True
-        theirs, ours = urlsplit(origin), urlsplit(self.url)
-        alike = (theirs.scheme, theirs.port) == (ours.scheme, ours.port)
-        return alike and self.named(host)
 
     def origin_of(self, host: str) -> str:
         """The origin of a host, by the portal's own scheme and port."""

@@ -36,6 +36,23 @@ class Person(Browser):
         return await self.go(self.provider.grant(await self.begin(wanted), **changes))
 
 
+async def sign_in_at(host: str, portal: Person, target: str = "/staff/x") -> Person:
+    """One browser that logs in by way of the portal: what it is on this host, where it ends."""
+    there = Person(portal.proxy, portal.provider, host)
+    asked = str((await there.go(target)).field("location"))
+    for _ in range(8):
+        base = next((b for b in (portal.origin, host) if asked.startswith(f"{b}/")), "")
+        if not base:
+            asked = f"{portal.origin}{portal.provider.grant(asked)}"
+            continue
+        answer = await (portal if base == portal.origin else there).go(asked.removeprefix(base))
+        asked = str(answer.field("location"))
+        if asked == target:
+            return there
+        asked = f"{base}{asked}" if asked.startswith("/") else asked
+    raise AssertionError(asked)
+
+
 @asynccontextmanager
 async def company(**config: Any) -> AsyncIterator[tuple[Proxy, EvilProvider]]:
     """A proxy and its provider; `sso` changes the authenticator, `also` are others at the same provider."""

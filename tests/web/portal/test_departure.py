@@ -12,7 +12,7 @@ from authproxy.rate_limits.step import Step
 from authproxy.web.portal import departure
 from tests.openid import DISCOVERY, says
 from tests.web.portal.browser import COOKIE, SCRIPT, users_text
-from tests.web.portal.sso import PEOPLE, Person, company, reasons
+from tests.web.portal.sso import PEOPLE, Person, company, reasons, sign_in_at
 
 
 async def test_the_only_way_in_is_taken_at_once() -> None:
@@ -83,20 +83,12 @@ async def test_a_login_ends_on_the_host_where_it_began() -> None:
     """By way of the portal, where the provider sends everybody; the session is that host's, and the cookie too."""
     routes = [{**PEOPLE, "match": {"hosts": ["app.test"], "paths": ["/staff/**"]}}]
     async with company(routes=routes) as (p, provider):
-        ann = Person(p, provider, "https://app.test")
-        target = provider.grant(await ann.begin())
-        portal = Person(
-            p, provider
-        )  # the same browser at another host: it has no cookie of app.test
-        moved = await portal.go(target)
-        assert moved.status == 303
-        parts = urlsplit(str(moved.field("location")))
-        assert (parts.scheme, parts.netloc, parts.path) == (
-            "https", "app.test", "/.authproxy/callback/sso",
-        )  # fmt: skip
-        assert not portal.cookies
-        assert (await ann.go(f"{parts.path}?{parts.query}")).field("location") == "/staff/x"
+        portal = Person(p, provider)
+        ann = await sign_in_at("https://app.test", portal)
         assert await ann.may() == 200
+        assert ann.cookies[COOKIE] != portal.cookies[COOKIE]
+        again = await sign_in_at("https://app.test", portal)
+        assert (await again.may(), provider.asked["/token"]) == (200, 1)
 
 
 @pytest.mark.parametrize(

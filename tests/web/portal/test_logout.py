@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tests.web.portal.browser import COOKIE, NAVIGATION, Browser, Form, office
-from tests.web.portal.sso import PEOPLE, PORTAL, Person, company
+from tests.web.portal.sso import PEOPLE, PORTAL, Person, company, sign_in_at
 
 
 async def test_a_logout_ends_this_session_and_no_other(tmp_path: Path) -> None:
@@ -67,10 +67,11 @@ async def test_a_logout_ends_one_login_on_every_host() -> None:
     """The sessions that one browser has by one login at the provider end together; another browser's goes on."""
     routes = [{**PEOPLE, "match": {"hosts": ["a.test", "b.test"], "paths": ["/staff/**"]}}]
     async with company(routes=routes) as (p, provider):
-        one, two, other = (Person(p, provider, f"https://{host}.test") for host in ("a", "b", "a"))
-        for person, sid in ((one, "s1"), (two, "s1"), (other, "s2")):
-            provider.claims = {"sid": sid}
-            await person.sign_in()
+        provider.claims = {"sid": "s1"}
+        portal = Person(p, provider)
+        one, two = [await sign_in_at(f"https://{host}.test", portal) for host in "ab"]
+        provider.claims = {"sid": "s2"}
+        other = await sign_in_at("https://a.test", Person(p, provider))
         form = Form((await one.go("/.authproxy/logout")).body.decode())
         assert (await one.go(form.action, "POST", form=form.fields)).status == 303
         assert [await person.may() for person in (one, two, other)] == [401, 401, 200]
