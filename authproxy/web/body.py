@@ -5,13 +5,13 @@ Only what was read to its end is replaced, so the connection's own reading is ov
 
 from aiohttp.streams import StreamReader
 
-from authproxy.web.compat import READ_BUFFER, Request
+from authproxy.web.compat import Request
 
 
 def replace_body(request: Request, body: bytes) -> None:
     """Let everybody who reads the request from now on find this body, whole."""
     loop = request._loop  # noqa: SLF001  # there is no public word for the loop that it belongs to
-    reader = StreamReader(request.protocol, READ_BUFFER, loop=loop)
+    reader = StreamReader(request.protocol, max(len(body), 1), loop=loop)
     reader.feed_data(body)
     reader.feed_eof()
     request._payload = reader  # noqa: SLF001  # what `content` gives

@@ -174,6 +174,6 @@ async def test_another_id_leads_to_the_same_session() -> None:
     await sessions.close()
     with pytest.raises(Refusal, match="session_expired"):
         await sessions.find(other, NOW + 500)
-    await sessions.end(session)
+    await sessions.end(session, NOW)
     assert await sessions.find(other, NOW) is None
     assert await sessions.living(session.key, NOW) is None

@@ -67,7 +67,7 @@ async def test_revocation_is_on_all_hosts(tmp_path: Path) -> None:
         await person.visit("https://b.test/x")
         sessions = p.runtime.sessions
         (session,) = await sessions.every(9e8)
-        await sessions.end(session)
+        await sessions.end(session, 9e8)
         assert [await person.may(f"https://{h}.test/x") for h in "ab"] == [401, 401]
 
 
@@ -132,7 +132,7 @@ async def test_a_ticket_ends_with_its_session(tmp_path: Path) -> None:
         await person.log_in("https://b.test/")
         url = await ticket_for(p, person)
         (session,) = await p.runtime.sessions.every(9e8)
-        await p.runtime.sessions.end(session)
+        await p.runtime.sessions.end(session, 9e8)
         assert (await person.go(url)).status == 403
 
 
