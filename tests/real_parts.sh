@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
 # makes its certificates), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
-# library) and oidc-provider (an OpenID provider). With the argument `slow` testssl.sh too, which looks for what is weak.
+# library) and oidc-provider (an OpenID provider), and chromium (people's browser). With the argument `slow` testssl.sh too, which looks for what is weak.
 #
 # What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
@@ -9,7 +9,7 @@ set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 modules="${BASH_SOURCE[0]%/*}/../build/node"
 
-parts=(nginx curl openssl node npm)
+parts=(nginx curl openssl node npm chromium)
 [ "${1:-}" = slow ] && parts+=(testssl)
 
 missing() {

@@ -49,4 +49,6 @@ async def _at_provider(portal: Portal, session: Session) -> str:
 def _gone(portal: Portal, leads_to: str = "") -> web.Response:
     answer = redirect(leads_to or "/.authproxy/logout")
     drop_cookie(answer, portal.cookie)
+    # Pages of backends that may be kept, and those that the back button would show as they were.
+    answer.headers["Clear-Site-Data"] = '"cache"'
     return answer

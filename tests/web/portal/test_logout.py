@@ -87,3 +87,13 @@ async def test_a_logout_needs_no_provider() -> None:
         answer = await ann.go(form.action, "POST", form=form.fields)
         assert answer.field("location") == "/.authproxy/logout"
         assert await ann.may() == 401
+
+
+async def test_a_logout_clears_what_the_browser_kept(tmp_path: Path) -> None:
+    """The back button must not show what a backend let the browser keep."""
+    async with office(tmp_path) as p:
+        browser = Browser(p)
+        await browser.log_in()
+        form = Form((await browser.go("/.authproxy/logout")).body.decode())
+        answer = await browser.go(form.action, "POST", form=form.fields)
+        assert answer.field("clear-site-data") == '"cache"'
