@@ -85,6 +85,12 @@ def leads_to(portal: Portal, wanted: str) -> str:
     return "" if handover is None else portal.origin_of(handover.host)
 
 
+def asking_host(request: Request, portal: Portal, wanted: str) -> str:
+    """The host that somebody logs in for."""
+    handover = read_handover(wanted, portal)
+    return request.exchange.host if handover is None else handover.host
+
+
 def login_place(request: Request, portal: Portal, wanted: str) -> tuple[str, str]:
     """Where this host's login is, and the secret that the browser must then hold (empty: it need not)."""
     exchange = request.exchange

@@ -13,7 +13,13 @@ from authproxy.model.errors import Refusal
 from authproxy.web.compat import Request
 from authproxy.web.portal.departure import depart
 from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
-from authproxy.web.portal.handover import destination, go_to_login, is_sent_away, leads_to
+from authproxy.web.portal.handover import (
+    asking_host,
+    destination,
+    go_to_login,
+    is_sent_away,
+    leads_to,
+)
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import LOGIN, Portal
 from authproxy.web.portal.second_factor import ask_for_code
@@ -91,7 +97,7 @@ def login_page(
         "login",
         status,
         leads_to=leads_to(portal, wanted),
-        host=request.exchange.host,
+        host=asking_host(request, portal, wanted),
         next=wanted,
         csrf=form_token(secret),
         notice=notice,

@@ -198,6 +198,7 @@ async def test_the_form_may_lead_to_that_host_alone(tmp_path: Path) -> None:
         _, page = await Person(p).visit("https://a.test/x")
         policy = page.field("content-security-policy") or ""
         assert "form-action 'self' https://a.test;" in policy
+        assert "to continue to a.test" in page.body.decode()
 
 
 async def test_steps_are_no_pages_elsewhere(tmp_path: Path) -> None:
