@@ -3,7 +3,7 @@
 # makes its certificates), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
 # library) and oidc-provider (an OpenID provider), and chromium (people's browser). With the argument `slow` testssl.sh too, which looks for what is weak.
 #
-# What is missing is installed where that is allowed (root, apt-get), within two minutes; else it is named loudly and
+# What is missing is installed where that is allowed (root, apt-get), within some minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
 set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -33,7 +33,7 @@ install_parts() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   export DEBIAN_FRONTEND=noninteractive
-  local install=(timeout 60 apt-get install -y -qq --no-install-recommends "$@")
+  local install=(timeout 150 apt-get install -y -qq --no-install-recommends "$@")
   if ! "${install[@]}" >"$log" 2>&1; then
     timeout 60 apt-get update -qq >>"$log" 2>&1
     "${install[@]}" >>"$log" 2>&1 || tail -n 5 "$log" >&2

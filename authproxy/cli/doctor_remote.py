@@ -38,14 +38,13 @@ async def remote(loaded: Loaded, decides: Verification) -> AsyncIterator[Finding
 
 async def _issuer(loaded: Loaded, name: str, settings: JwtAuthenticator) -> AsyncIterator[Finding]:
     keys = settings.keys
-    url = getattr(keys, "url", None)
-    if getattr(keys, "discovery", None):
+    url = keys.url
+    if keys.discovery:
         url = settings.issuer.removesuffix("/") + WELL_KNOWN
     if url is None:
         return  # its keys are a file, and were read
-    ca = getattr(keys, "ca", None)
     async for one in _fetched(
-        f"the keys of `{name}`", url, Fetcher(loaded.folder / ca if ca else None)
+        f"the keys of `{name}`", url, Fetcher(loaded.folder / keys.ca if keys.ca else None)
     ):
         yield one
 

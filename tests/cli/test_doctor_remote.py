@@ -118,3 +118,18 @@ async def test_the_portal_is_asked_for_its_login(
         loaded = write_files(tmp_path, config, [STAFF | {"authenticate": ["staff"]}])
         found = [one async for one in remote(loaded, verification(loaded, {}))]
     assert [(one.kind, one.code) for one in found] == [(kind, code)]
+
+
+@pytest.mark.parametrize("keys", [{"url": "{}/keys"}, {"discovery": True}])
+async def test_remote_key_sets_are_asked_for(tmp_path: Path, keys: dict[str, Any]) -> None:
+    """By URL or by discovery: are they there, and does their clock agree with ours?"""
+    there: list[Answers] = []
+    async with answering(provider(there)) as answers:
+        there.append(answers)
+        base = f"http://127.0.0.1:{answers.port}"
+        wanted = {k: v.format(base) if isinstance(v, str) else v for k, v in keys.items()}
+        tokens = {"type": "jwt", "issuer": base, "audiences": ["api"], "algorithms": ["ES256"], "keys": wanted}  # fmt: skip
+        config = configuration("http://127.0.0.1:9", authenticators={"tokens": tokens})
+        loaded = write_files(tmp_path, config, [STAFF | {"authenticate": ["tokens"]}])
+        found = [one async for one in remote(loaded, verification(loaded, {}))]
+    assert [(one.kind, one.code) for one in found] == [("ok", "reachable"), ("ok", "clock")]
