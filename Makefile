@@ -36,7 +36,8 @@ check: .venv/.installed  ## lint, types, house
 	$(BIN)/python -m pytest -q tests/test_house.py
 
 bench: .venv/.bench  ## CPU per request, GB and message beside other proxies, in one run
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --json docs/bench/results.json
+	$(BIN)/python -m bench.page
 
 .venv/.bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'

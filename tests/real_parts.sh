@@ -21,7 +21,7 @@ missing() {
 install_modules() {
   command -v npm >/dev/null || return 0
   mkdir -p "$modules"
-  timeout 60 npm install --prefix "$modules" --no-save --no-audit --no-fund --loglevel=error jose@6 oidc-provider@9 >&2
+  timeout 180 npm install --prefix "$modules" --no-save --no-audit --no-fund --loglevel=error jose@6 oidc-provider@9 >&2
 }
 
 install_parts() {
@@ -33,9 +33,9 @@ install_parts() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   export DEBIAN_FRONTEND=noninteractive
-  local install=(timeout 150 apt-get install -y -qq --no-install-recommends "$@")
+  local install=(timeout 400 apt-get install -y -qq --no-install-recommends "$@")
   if ! "${install[@]}" >"$log" 2>&1; then
-    timeout 60 apt-get update -qq >>"$log" 2>&1
+    timeout 120 apt-get update -qq >>"$log" 2>&1
     "${install[@]}" >>"$log" 2>&1 || tail -n 5 "$log" >&2
   fi
   rm -f "$log"
