@@ -63,6 +63,12 @@ def demo_lines(
             "target",
         ),
         DemoLine(
+            "A browser without a session is sent to the login: 302",
+            f"{curl} -si -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' {base}/hello",
+            (r"^HTTP/1\.1 302 ", r"^[Ll]ocation: /\.authproxy/login\?next=/hello"),
+            "target",
+        ),
+        DemoLine(
             "The route is for the group `admins`, and the token says `staff`: 403",
             f"{authorized} -si {base}/admin/users",
             (r"^HTTP/1\.1 403 ", '"forbidden"'),

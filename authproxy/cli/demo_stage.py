@@ -64,12 +64,12 @@ async def _perform(*, check: bool) -> bool:
     with TemporaryDirectory(prefix="authproxy-demo-") as name:
         folder = Path(name)
         async with echo_backend() as backend:
-            write_starter(Report(folder), backend, listener="127.0.0.1:0", admin=None)
+            password = write_starter(Report(folder), backend, listener="127.0.0.1:0", admin=None)
             async with _proxy(folder, quiet=check) as (process, address):
                 lines = _lines(folder, address)
                 if check:
                     return await _check(lines)
-                _show(lines, folder, address)
+                _show(lines, folder, address, password or "")
                 code = await process.wait()
                 raise DemoFailure(f"the proxy ended by itself, exit code {code}")
 
@@ -145,10 +145,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _show(lines: Sequence[DemoLine], folder: Path, address: str) -> None:
+def _show(lines: Sequence[DemoLine], folder: Path, address: str, password: str) -> None:
     port = address.rpartition(":")[2]
     parts = [
         f"# authproxy serves https://localhost:{port} from {folder}, which is gone when the demo ends.",
+        f"# In a browser that is told to trust its certificate, log in as `admin` with {password}.",
         "# Run these in another terminal:",
     ]
     for line in lines:

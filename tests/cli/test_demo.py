@@ -73,7 +73,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: int) -> Non
         proxies = children(process.pid)
         assert len(proxies) == 1
         assert len(list(tmp_path.glob("authproxy-demo-*"))) == 1
-        assert sum(line.startswith("curl ") for line in lines) == 8
+        assert sum(line.startswith("curl ") for line in lines) == 9
         assert all(line.startswith(("curl ", "#")) or not line for line in lines)
         process.send_signal(number)
         assert process.wait(20) == 0
