@@ -57,9 +57,7 @@ class Rounds:
             for request in requests:
                 try:
                     outcome = step(request)
-                except (
-                    Exception
-                ) as error:  # whatever it is, it ends this request, and not the round
+                except Exception as error:  # it ends this request, and not the round
                     outcome = failed(request, error)
                 if outcome is None:
                     going.append(request)
