@@ -62,6 +62,19 @@ class PasswordAuthenticator(LoginAuthenticator):
 
 
 def password_mark(user: User) -> str:
-    """What a session keeps of what it began with: another password or second factor ends it, a mere rehash does not."""
+    """What a session keeps of what it began with: another password or second factor ends it, however the file was changed."""
     moment = "" if user.changed is None else user.changed.isoformat()
-    return hashlib.sha256(f"{moment} {user.totp or ''}".encode()).hexdigest()[:16]
+    said = f"{user.password} {moment} {user.totp or ''}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def who_left(before: PasswordAuthenticator, now: PasswordAuthenticator | None) -> list[str]:
+    """Whose sessions are over since the file was read before: removed, disabled, or with another password or factor."""
+    users = {} if now is None else now.users.by_name
+    return [
+        name
+        for name, user in before.users.by_name.items()
+        if (there := users.get(name)) is None
+        or (there.disabled and not user.disabled)
+        or password_mark(there) != password_mark(user)
+    ]

@@ -75,8 +75,13 @@ class Sessions:
         lists += [(MARKS, _index_key(authenticator, mark)) for mark in marks]
         for kind, key in lists:
             for old in await self._index(kind, key, session, now):
-                await self._records.remove(KIND, old)
+                await self._end_old(old, now)
         return session_id, session
+
+    async def _end_old(self, key: bytes, now: float) -> None:
+        value = await self._records.get(KIND, key, now)
+        if value is not None:
+            await self.end(_load(key, value), now)
 
     async def find(self, session_id: str, now: float) -> Session | None:
         """The session of this id, which is noted as in use; None where there is none.

@@ -136,6 +136,18 @@ class HeaderSlot:
         return _single(values).strip(" \t") or None if values else None
 
 
+def cookies_of(headers: HeaderView) -> list[tuple[str, str]]:
+    """Every cookie by its name: what stands between two semicolons is one, whatever is in it (RFC 6265 section 4.2.1).
+
+    Readers that also split at white space would take `a=b __Host-c=d`, which is one cookie that any sibling host may set,
+    for two.
+    """
+    pairs = (
+        pair.partition("=") for line in headers.getall("Cookie", _NONE) for pair in line.split(";")
+    )
+    return [(name.strip(" \t"), value.strip(" \t")) for name, _, value in pairs]
+
+
 class CookieSlot:
     """A cookie; its name is case-sensitive (RFC 6265 section 4.1), its value is taken as it is, empty is the same as absent."""
 
@@ -147,14 +159,7 @@ class CookieSlot:
         self._cookie = cookie
 
     def read(self, presented: Presented) -> str | None:
-        pairs = (
-            pair.partition("=")
-            for line in presented.headers.getall("Cookie", _NONE)
-            for pair in line.split(";")
-        )
-        values = [
-            value.strip(" \t") for name, _, value in pairs if name.strip(" \t") == self._cookie
-        ]
+        values = [value for name, value in cookies_of(presented.headers) if name == self._cookie]
         return _single(values) or None if values else None
 
 

@@ -39,10 +39,12 @@ def _parse_address(text: str) -> Address | None:
     return found
 
 
-def peer_address(name: object) -> Address:
-    """The address in the name that a socket gives its peer; a Unix socket's peer is this machine."""
-    found = parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-    return found or LOOPBACK
+def peer_address(name: object) -> Address | None:
+    """The address in the name that a socket gives its peer; a Unix socket's peer, whose name is no pair, is this machine.
+
+    None: it is no address. That must never be taken for this machine.
+    """
+    return parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else LOOPBACK
 
 
 def parse_network(text: str) -> Network:

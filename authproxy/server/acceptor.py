@@ -82,16 +82,20 @@ class ProxyAcceptor:
             connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self._loop.create_task(self._admit(connection, peer_address(name)))
+            peer = peer_address(name)
+            if peer is None:
+                connection.close()
+                continue
+            task = self._loop.create_task(self._admit(connection, peer))
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
 
     async def _admit(self, connection: socket.socket, peer: Address) -> None:
         """Read the header where there must be one, and hand the connection over."""
-        client: Address | None = None
+        client = peer  # as it was taken: a socket that was reset meanwhile cannot tell any more
         try:
             if peer in self._networks:
-                client = await self._read(connection)
+                client = await self._read(connection) or peer
             await self._loop.connect_accepted_socket(
                 partial(self._server.connection_from, client),
                 connection,

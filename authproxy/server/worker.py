@@ -21,6 +21,7 @@ from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures
 from authproxy.server.key_refresh import KeyRefresh
+from authproxy.server.leaving import end_sessions_of_who_left
 from authproxy.server.listeners import Listeners, Listening
 from authproxy.server.loop import run
 from authproxy.server.notify import Lifecycle
@@ -209,6 +210,7 @@ class Worker:
         for pool in unneeded:
             await pool.close()
         await self._keys.follow(runtime)
+        await end_sessions_of_who_left(previous, runtime)
         await self._swap_traces(previous)
 
     async def _swap_traces(self, previous: Runtime) -> None:

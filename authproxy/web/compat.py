@@ -9,7 +9,8 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
@@ -20,6 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.tcp_helpers import tcp_keepalive
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
+from authproxy.authn.slots import cookies_of
 from authproxy.config.schema import Bounds
 from authproxy.model.address import Address, peer_address
 from authproxy.model.errors import Refusal
@@ -76,6 +78,13 @@ class Request(web.BaseRequest):
     def certificate(self) -> bytes | None:
         """The client's certificate (DER), where the handshake asked for one and verified it."""
         return self.connection.certificate
+
+    @property
+    def cookies(self) -> Mapping[str, str]:  # aiohttp's own reader splits at white space too
+        """The cookies by their names, as browsers mean them; one that is there twice is none, as nobody knows which counts."""
+        pairs = cookies_of(self.headers)
+        counts = Counter(name for name, _ in pairs)
+        return {name: value for name, value in pairs if counts[name] == 1}
 
     @property
     def target_uri(self) -> str:
@@ -146,10 +155,21 @@ class ClientConnection(RequestHandler):
     @property
     def peer(self) -> tuple[Address, str]:
         """The address at the other end, and its text; a Unix socket's peer is this machine."""
-        if self._peer is None:
-            self.believe(peer_address(self.peername))
-            assert self._peer is not None
+        assert self._peer is not None, (
+            "it is known from the first moment on, or there is no connection"
+        )
         return self._peer
+
+    def _knows_peer(self, transport: asyncio.BaseTransport) -> bool:
+        """Find out whose the connection is, while that can be told."""
+        if self._peer is None:
+            name, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+            unix = sock is not None and sock.family == socket.AF_UNIX
+            address = peer_address(name) if isinstance(name, tuple) or unix else None
+            if address is None:
+                return False
+            self.believe(address)
+        return True
 
     def believe(self, address: Address) -> None:
         """Whoever has connected speaks for this address."""
@@ -211,7 +231,11 @@ class ClientConnection(RequestHandler):
             # `CONNECT` without a target: the parser lets it through, and no request can be made of it.
             message = error_info(Refusal("bad_request", "parser", close=True))
         head = ERROR if isinstance(message, _ErrInfo) else message
-        request = Request(head, payload, self, None, None, self._loop)  # type: ignore[arg-type]
+        try:
+            request = Request(head, payload, self, None, None, self._loop)  # type: ignore[arg-type]
+        except ValueError:  # a target in absolute form whose host is none (`http://xn--/`)
+            message = error_info(Refusal("bad_request", "parser", close=True))
+            request = Request(ERROR, payload, self, None, None, self._loop)  # type: ignore[arg-type]
         request.server, request.runtime, request.connection = server, server.runtime, self
         self._current_request = request
         if isinstance(message, _ErrInfo):
@@ -286,6 +310,11 @@ class ClientConnection(RequestHandler):
         BaseProtocol.connection_made(self, transport)
         tcp_keepalive(cast("asyncio.Transport", transport))
         self._server.connection_made(self, cast("asyncio.Transport", transport))
+        if not self._knows_peer(transport):
+            # It was reset before it was taken. What it sent is still here, and would come from nobody knows where.
+            self.force_close()
+            self.reset()
+            return
         if self._server.certified:
             tls = transport.get_extra_info("ssl_object")
             # Resumed or not: OpenSSL keeps the certificate with the session.

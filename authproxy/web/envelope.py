@@ -74,14 +74,24 @@ def end(ended: Sequence[tuple[Request, Answer]]) -> None:
     """Note requests that are answered, and let their connections go on."""
     now = time.monotonic()
     for request, _ in ended:
-        request.runtime.access_log.write(request.exchange, now - request.exchange.started)
+        try:
+            request.runtime.access_log.write(request.exchange, now - request.exchange.started)
+        except Exception:  # whatever goes wrong with one is no matter of the others
+            log.exception("request %s is not in the log", request.exchange.request_id)
     for request, _ in ended:
-        if request.server.tally is not None:
-            request.server.tally.count(request.exchange, now - request.exchange.started)
-        if request.runtime.traces is not None:
-            request.runtime.traces.tracer.end(request.exchange, now - request.exchange.started)
+        try:
+            if request.server.tally is not None:
+                request.server.tally.count(request.exchange, now - request.exchange.started)
+            if request.runtime.traces is not None:
+                request.runtime.traces.tracer.end(request.exchange, now - request.exchange.started)
+        except Exception:
+            log.exception("request %s is not counted", request.exchange.request_id)
     for request, given in ended:
-        request.connection.answered(request, keep=given.keep_alive)
+        try:
+            request.connection.answered(request, keep=given.keep_alive)
+        except Exception:
+            log.exception("a connection failed")
+            request.connection.force_close()
 
 
 def answer(request: Request, refusal: Refusal) -> Answer:

@@ -76,7 +76,11 @@ class Errand:
 
     async def run_afresh(self) -> None:
         """Send it on a connection of its own."""
-        self.run(await self._pool.connect())
+        connection = await self._pool.connect()
+        if self._request.connection.transport is None:
+            connection.abort()
+            raise ConnectionResetError("the client is gone")
+        self.run(connection)
 
     def _answered(self) -> None:
         self._request.connection.backend = None

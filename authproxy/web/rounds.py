@@ -16,6 +16,15 @@ from authproxy.web.envelope import Step, begin, end, failed
 log = logging.getLogger(__name__)
 
 
+def _failed(request: Request, error: BaseException) -> Answer:
+    """What was raised, as an answer; where even that goes wrong the connection ends, and nobody else's."""
+    try:
+        return failed(request, error)
+    except Exception:
+        log.exception("request %s cannot be answered", request.exchange.request_id)
+        return Answer(request.exchange.status or 500, keep_alive=False)
+
+
 class Rounds:
     """Takes requests through `chain`, in the order in which they came. What a step raises becomes an answer."""
 
@@ -50,15 +59,22 @@ class Rounds:
 
     def _pass(self, requests: list[Request], ended: list[tuple[Request, Answer]]) -> None:
         """Take requests through the chain, up to where they end or are sent to their backends."""
+        begun = []
         for request in requests:
-            begin(request)
+            try:
+                begin(request)
+                begun.append(request)
+            except Exception:  # it has no exchange, so nothing can be answered
+                log.exception("a connection failed")
+                request.connection.force_close()
+        requests = begun
         for at, step in enumerate(self._chain, 1):
             going, stopped = [], []
             for request in requests:
                 try:
                     outcome = step(request)
                 except Exception as error:  # it ends this request, and not the round
-                    outcome = failed(request, error)
+                    outcome = _failed(request, error)
                 if outcome is None:
                     going.append(request)
                 else:
@@ -76,7 +92,7 @@ class Rounds:
             try:
                 outcome = step(request)
             except Exception as error:
-                outcome = failed(request, error)
+                outcome = _failed(request, error)
             if outcome is not None:
                 stopped.append((request, outcome))
         self._stop(stopped, (), ended)
@@ -106,6 +122,6 @@ class Rounds:
                 if outcome is not None:
                     break
         except (Exception, asyncio.CancelledError) as error:
-            outcome = failed(request, error)
+            outcome = _failed(request, error)
         if outcome is not None:
             end([(request, outcome)])

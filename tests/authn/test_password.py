@@ -3,7 +3,7 @@
 import pytest
 
 from authproxy.authn.authenticator import Credential
-from authproxy.authn.password import PasswordAuthenticator, password_mark
+from authproxy.authn.password import PasswordAuthenticator, password_mark, who_left
 from authproxy.authn.passwords import PasswordChecks, hash_password
 from authproxy.authn.sessions import Sessions
 from authproxy.authn.slots import Presentation
@@ -77,11 +77,24 @@ async def test_whoever_left_the_file_is_out(
     assert (refused.value.code, refused.value.reason) == ("session_expired", reason)
 
 
-async def test_a_mere_rehash_ends_no_session(sessions: Sessions) -> None:
-    """The same password with other parameters is the same password."""
+async def test_another_hash_ends_the_session(sessions: Sessions) -> None:
+    """Also where somebody wrote it into the file by hand and nothing else."""
     session_id = await begin(sessions)
-    again = ANN.model_copy(update={"password": hash_password("correct horse")})
-    assert await judged(staff(sessions, ann=again), session_id) is not None
+    again = ANN.model_copy(update={"password": hash_password("another")})
+    with pytest.raises(Refusal):
+        await judged(staff(sessions, ann=again), session_id)
+
+
+def test_who_left_the_file(sessions: Sessions) -> None:
+    """Removed, disabled or with another password; who is new, or in another group, did not leave."""
+    other = ANN.model_copy(update={"password": HASH.replace("$m=", "$m=1")})
+    before = staff(sessions, ann=ANN, bob=ANN, eve=ANN, dan=ANN)
+    gone = ANN.model_copy(update={"disabled": True})
+    regrouped = ANN.model_copy(update={"groups": ["ops"]})
+    now = staff(sessions, ann=regrouped, bob=other, eve=gone, new=ANN)
+    assert who_left(before, now) == ["bob", "eve", "dan"]
+    assert who_left(before, None) == ["ann", "bob", "eve", "dan"]
+    assert who_left(before, before) == []
 
 
 async def test_who_logs_in(sessions: Sessions) -> None:

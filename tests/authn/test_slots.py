@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from authproxy.authn.slots import Presentation, Slot, challenge, compile_slot
+from authproxy.authn.slots import Presentation, Slot, challenge, compile_slot, cookies_of
 from authproxy.config.authenticators import TokenSlot
 from authproxy.model.errors import Refusal
 
@@ -140,3 +140,20 @@ def test_slots_have_names_of_their_own() -> None:
     ]
     assert len({slot.name for slot in slots}) == 5
     assert compile_slot(TokenSlot(header="x-TOKEN")).name == HEADER.name
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a=b; c=d", [("a", "b"), ("c", "d")]), ("a=b;c=d;", [("a", "b"), ("c", "d"), ("", "")]),
+        ("x=1 __Host-a=evil", [("x", "1 __Host-a=evil")]), ("x=1\t__Host-a=evil", [("x", "1\t__Host-a=evil")]),
+        ("x=1,__Host-a=evil", [("x", "1,__Host-a=evil")]), ("x=1\x0b__Host-a=evil", [("x", "1\x0b__Host-a=evil")]),
+        ("\u2000__Host-a=evil", [("\u2000__Host-a", "evil")]), ("\xa0__Host-a=evil", [("\xa0__Host-a", "evil")]),
+        ('a="b; __Host-a=evil"', [("a", '"b'), ("__Host-a", 'evil"')]), ("a=b=c", [("a", "b=c")]), ("a", [("a", "")]),
+    ],
+)  # fmt: skip
+def test_a_cookie_is_what_stands_between_semicolons(
+    line: str, expected: list[tuple[str, str]]
+) -> None:
+    """As browsers mean it: a sibling host's cookie cannot hold one of ours in its value, nor look like one by white space."""
+    assert cookies_of(CIMultiDict([("Cookie", line)])) == expected

@@ -122,8 +122,10 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
         return login_page(request, portal, wanted, TEXTS.expired_form, 403)
     tries = Tries(request, form.get("username", ""))
     try:
-        tries.look()
-        found = await _find(portal, form.get("username", ""), form.get("password", ""))
+        with tries.one():
+            found = await _find(portal, form.get("username", ""), form.get("password", ""))
+            if found is None:
+                tries.count()
     except Refusal as refusal:
         notice = TEXTS.too_many if refusal.status == 429 else TEXTS.busy
         exchange.code, exchange.reason = refusal.code, "login"
@@ -131,7 +133,6 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
         page.headers.extend(refusal.headers)
         return page
     if found is None:
-        tries.count()
         exchange.code, exchange.reason = "token_invalid", "login"
         return login_page(request, portal, wanted, TEXTS.wrong, 401)
     return await _begin(request, portal, found, wanted)

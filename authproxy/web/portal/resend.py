@@ -62,7 +62,9 @@ async def keep_form(request: Request, refusal: Refusal) -> None:
         raise refusal
     try:
         request.runtime.limiter.take(KEPT, exchange)
-        body = await read_body(request, BYTES_MOST)
+        # No more than would be taken when it is sent again.
+        bound = request.runtime.config.bounds.body_bytes or BYTES_MOST
+        body = await read_body(request, min(BYTES_MOST, bound))
     except Refusal as error:
         if error.code not in {"rate_limited", "body_too_large"}:
             raise

@@ -12,6 +12,7 @@ from tests.web.portal.browser import (
     COOKIE,
     NAVIGATION,
     PASSWORD,
+    SCRIPT,
     Browser,
     Form,
     office,
@@ -215,3 +216,22 @@ async def test_without_logins_there_are_no_pages() -> None:
     async with playbook() as p:
         for name in ("login", "logout", "userinfo", "style.css"):
             assert (await p.request("GET", f"/.authproxy/{name}")).status == 404
+
+
+async def test_no_other_cookie_can_be_taken_for_ours(tmp_path: Path) -> None:
+    """What a sibling host sets for all hosts never passes for our `__Host-` cookies, by white space or by being there twice."""
+    async with office(tmp_path) as p:
+        ann, bob = Browser(p), Browser(p)
+        await ann.log_in()
+        await bob.log_in("bob")
+        mine, theirs = (f"{COOKIE}={one.cookies[COOKIE]}" for one in (ann, bob))
+        for tossed in (f"x=1 {theirs}", f"x=1\t{theirs}", f"x=1,{theirs}", f'x="{theirs}'):
+            for line in (f"{mine}; {tossed}", f"{tossed}; {mine}"):
+                found = await p.request("GET", "/.authproxy/userinfo", [*SCRIPT, ("Cookie", line)])
+                assert b'"ann"' in found.body
+            alone = await p.request("GET", "/.authproxy/userinfo", [*SCRIPT, ("Cookie", tossed)])
+            assert alone.code == "unauthenticated"
+        twice = await p.request(
+            "GET", "/.authproxy/userinfo", [*SCRIPT, ("Cookie", f"{mine}; {theirs}")]
+        )
+        assert twice.code == "unauthenticated"
