@@ -54,7 +54,8 @@ def test_every_route_has_its_engine(tmp_path: Path) -> None:
         assert engines["open"].address_step.empty
         assert runtime.global_step.empty
         assert not runtime.failures.empty
-        assert runtime.own_cookies == {b"__Host-authproxy", b"__Host-authproxy-form"}
+        own = {b"__Host-authproxy", b"__Host-authproxy-form", b"__Host-authproxy-kept"}
+        assert runtime.own_cookies == own
 
 
 def test_global_limits_have_names(tmp_path: Path) -> None:
