@@ -62,12 +62,7 @@ def demo_lines(
             (r"^HTTP/1\.1 401 ", "^[Ww][Ww][Ww]-[Aa]uthenticate: Bearer", '"unauthenticated"'),
             "target",
         ),
-        DemoLine(
-            "A browser without a session is sent to the login: 302",
-            f"{curl} -si -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' {base}/hello",
-            (r"^HTTP/1\.1 302 ", r"^[Ll]ocation: /\.authproxy/login\?next=/hello"),
-            "target",
-        ),
+        _login(curl, base),
         DemoLine(
             "The route is for the group `admins`, and the token says `staff`: 403",
             f"{authorized} -si {base}/admin/users",
@@ -103,6 +98,15 @@ def demo_lines(
             (r"^HTTP/1\.1 200 ", "^data: event 3 of 3"),
         ),
     ]
+
+
+def _login(curl: str, base: str) -> DemoLine:
+    return DemoLine(
+        "A browser without a session is sent to the login: 302",
+        f"{curl} -si -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' {base}/hello",
+        (r"^HTTP/1\.1 302 ", r"^[Ll]ocation: /\.authproxy/login\?next=/hello"),
+        "target",
+    )
 
 
 def _past_proxies(environ: Mapping[str, str]) -> str:
