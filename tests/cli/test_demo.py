@@ -62,7 +62,7 @@ def test_every_line_works_as_printed(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     outcomes = [line.partition(":")[0] for line in result.stdout.splitlines()]
-    assert outcomes == ["ok"] * 8
+    assert outcomes == ["ok"] * 9
     assert not list(tmp_path.iterdir())
 
 
