@@ -1,10 +1,13 @@
 """Where somebody may be sent back to: a path of this site, whatever a browser makes of the rest."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authproxy.model.return_path import LONGEST, return_path
+from tests.spellings import spellings
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,15 @@ def test_a_path_of_this_site_is_kept(good: str) -> None:
 def test_everything_else_is_the_front_page(bad: str) -> None:
     """Nothing is repaired: what could lead elsewhere, or back into the login, is dropped."""
     assert return_path(bad) == "/"
+
+
+def test_no_spelling_leads_elsewhere() -> None:
+    """Of hundreds, what is kept is a path of this site, and the rest is the front page; a browser's word is in end_to_end/."""
+    kept = {one for one in spellings() if return_path(one) != "/"}
+    assert len(spellings()) == len(set(spellings())) >= 500
+    assert all(return_path(one) == one for one in kept)
+    assert all(re.match(r"/[^/\\]", one) for one in kept)
+    assert len(kept) < 30
 
 
 @given(st.text(max_size=40) | st.text("/\\.@:%2fe \t?#", max_size=20))
