@@ -125,6 +125,7 @@ async def visit_one_host(v: Visitor, provider: EvilProvider, wanted: str) -> Non
     query = urlencode(given(wanted))
     page = await v.go(wanted, f"{LOGIN}?{query}")
     csrf = Form(page.body.decode()).fields["csrf"]
+    last = page
     for name, target in (("x", LOGIN), ("x", CODE), ("bob", LOGIN), ("ann", LOGIN)):
         token = csrf if name != "x" else "x"
         form = {"csrf": token, "username": name, "password": PASSWORD, "next": wanted}
