@@ -20,7 +20,7 @@ from authproxy.authn.passwords import PasswordChecks
 from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
-from authproxy.config.schema import Config, Upstream
+from authproxy.config.schema import Config
 from authproxy.model.address import Networks
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.exchange import Exchange
@@ -28,6 +28,7 @@ from authproxy.model.headers import HeaderRules, IdentityProfile
 from authproxy.model.identity import Identity
 from authproxy.model.rate import parse_rate
 from authproxy.model.source import Path as SourcePath
+from authproxy.policies import backend_host
 from authproxy.policy.outbound import Outbound
 from authproxy.policy.table import Route, RouteLimit, Table
 from authproxy.rate_limits.limiter import Limiter
@@ -170,7 +171,7 @@ class Verification:
         authentication = self.authentication(route)
         return Outbound(
             route,
-            host=_host(settings),
+            host=backend_host(settings),
             own_cookies=self.config.session.own_cookies,
             credential_headers=[h.decode() for h in authentication.credential_headers]
             if authentication
@@ -178,16 +179,6 @@ class Verification:
             credential_cookies=authentication.credential_cookies if authentication else (),
             assertion=assertion,
         )
-
-
-def _host(settings: Upstream) -> bytes | None:
-    if settings.host == "client":
-        return None
-    return (
-        Server.parse(settings.servers[0]).authority
-        if settings.host == "upstream"
-        else settings.host.encode()
-    )
 
 
 def verification(

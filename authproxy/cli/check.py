@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from authproxy.cli.annotations import annotation
 from authproxy.cli.options import ConfigOption
 from authproxy.model.errors import ConfigError, Problem
 
@@ -56,6 +57,7 @@ def _counted(number: int, noun: str) -> str:
 def examine(config: str | None) -> list[Problem]:
     """All problems, those of the files that the configuration names among them."""
     from authproxy.assertions import assertions
+    from authproxy.config.case_files import read_case_files
     from authproxy.config.lint import lint_config
     from authproxy.config.load import find_config, load
     from authproxy.policy.lint import lint
@@ -79,6 +81,7 @@ def examine(config: str | None) -> list[Problem]:
             if listener.tls is not None:
                 attempts.append(partial(read_certificates, loaded, index, listener.tls))
         problems += _refused(attempts)
+    problems += read_case_files(loaded).problems
     if not any(p.severity == "error" for p in loaded.problems):
         # What a broken route would have used is not unused: warnings wait until the errors are mended.
         problems += [*lint_config(loaded), *lint(loaded.policies)]
@@ -106,16 +109,8 @@ def _json(problems: Sequence[Problem]) -> str:
 
 
 def _github(problems: Sequence[Problem]) -> str:
-    """GitHub's workflow commands; `%`, line ends, and in properties `:` and `,` are escaped."""
-
-    def data(text: str) -> str:
-        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-    def prop(text: str) -> str:
-        return data(text).replace(":", "%3A").replace(",", "%2C")
-
     return "".join(
-        f"::{p.severity} file={prop(p.file)},line={p.line},col={p.column},title={prop(p.code)}::{data(f'{p.text} — {p.remedy}')}\n"
+        annotation(p.severity, p.file, p.line, p.column, p.code, f"{p.text} — {p.remedy}")
         for p in problems
     )
 

@@ -14,8 +14,8 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
 from authproxy.model.headers import ASSERTION_HEADER
 from authproxy.model.identity import Identity
-from authproxy.policy.cases import exchange_for
 from authproxy.policy.decide import Identify, Trace, Verdict, judge, presenting
+from authproxy.policy.offline import exchange_for
 from authproxy.policy.table import Route
 from authproxy.runtime import Verification
 
@@ -51,7 +51,7 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
     Raises:
         ValueError: the URL or the address cannot be read.
     """
-    exchange = exchange_for(asked.method, asked.url, client=asked.client, headers=(), now=now)
+    exchange = exchange_for(asked.method, asked.url, client=asked.client, now=now)
     exchange.request_id, exchange.traceparent = "…", "…"
     headers = CIMultiDict(asked.headers)
     if asked.token is not None:

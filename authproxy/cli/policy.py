@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from authproxy.cli import policy_test
 from authproxy.cli.options import ConfigOption, load_config
 
 app = typer.Typer(name="policy", help="Explain, test and describe policies.", no_args_is_help=True)
@@ -47,44 +48,7 @@ def _inlined(other: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     return other
 
 
-@app.command()
-def test(config: ConfigOption = None) -> None:
-    """Run the `tests:` of all policy files.
-
-    Example: authproxy policy test --config authproxy.yaml
-    """
-    from authproxy.model.headers import HeaderRules
-    from authproxy.policy.cases import collect_cases, run_case
-
-    loaded = load_config(config)
-    rules = HeaderRules(loaded.usable().identity.strip)
-    cases = collect_cases(loaded.policy_files)
-    failed = 0
-    for case in cases:
-        result = run_case(loaded.policies.table, case, time.time(), rules)
-        if not result.failures:
-            continue
-        failed += 1
-        line, column = case.source.place(case.path)
-        print(f"{case.source.file}:{line}:{column}: FAILED {case.wanted.request}")
-        for failure in result.failures:
-            print(f"    {failure}")
-        for step in result.trace.steps:
-            print(f"    {step.place} {step.text}: {_outcome(step)}")
-    print(
-        f"{len(cases) - failed} passed, {failed} failed"
-        if cases
-        else "no tests: add `tests:` to a policy file"
-    )
-    if failed:
-        raise typer.Exit(1)
-
-
-def _outcome(step: Any) -> str:
-    if step.outcome.error:
-        return f"error ({step.outcome.error.splitlines()[0]})"
-    return "holds" if step.outcome.holds else "does not hold"
-
+app.command()(policy_test.test)
 
 Texts = list[str] | None
 MethodArgument = Annotated[str, typer.Argument(help="The request's method.")]

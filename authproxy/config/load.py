@@ -15,6 +15,7 @@ from authproxy.config.yaml import SIZE_MOST, read_yaml
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.headers import HeaderRules
 from authproxy.model.source import Path, Source
+from authproxy.policy.cases import case_problems
 from authproxy.policy.document import PolicyDocument, RouteDocument
 from authproxy.policy.parse import Damage, Names, Policies, parse_policies
 
@@ -96,7 +97,7 @@ def load(file: FilePath) -> Loaded:
         headers=HeaderRules(loaded.config.identity.strip if loaded.config else ()),
     )
     loaded.policies = parse_policies(loaded.policy_files, names, damage)
-    loaded.problems += loaded.policies.problems
+    loaded.problems += [*loaded.policies.problems, *case_problems(loaded.policy_files)]
     if loaded.config is not None:
         loaded.problems += check_references(loaded.config, loaded.source, cut)
     loaded.problems.sort(key=lambda p: (p.file != loaded.source.file, p.file, p.line, p.column))
@@ -111,7 +112,7 @@ def _names(data: dict[str, Any], section: str) -> tuple[str, ...] | None:
 
 def _read(loaded: Loaded, file: FilePath) -> dict[str, Any] | None:
     try:
-        data, loaded.source, problems = _read_file(file)
+        data, loaded.source, problems = read_file(file)
     except ConfigError as error:
         loaded.problems += error.problems
         return None
@@ -123,7 +124,12 @@ def _read(loaded: Loaded, file: FilePath) -> dict[str, Any] | None:
     return None
 
 
-def _read_file(file: FilePath) -> tuple[Any, Source, list[Problem]]:
+def read_file(file: FilePath) -> tuple[Any, Source, list[Problem]]:
+    """A file of the operator, as `read_yaml` gives it.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML.
+    """
     name = shown(file)
     try:
         with file.open("rb") as opened:
@@ -186,7 +192,7 @@ def _read_policies(loaded: Loaded, named: Any) -> Damage:
 
 def _read_policy(loaded: Loaded, path: FilePath) -> dict[tuple[str, int], set[str]]:
     try:
-        data, source, problems = _read_file(path)
+        data, source, problems = read_file(path)
     except ConfigError as error:
         loaded.problems += error.problems
         return {}
@@ -230,6 +236,6 @@ def fill(path: Path) -> Any:
             return {"networks": [f"2001:db8::{index:x}"]}
         case ("routes", _, "rate_limits", int(index)):
             return {"name": f"{PLACEHOLDER}-{index}", "limit": "1/second", "per": "route"}
-        case ("tests", int()):
+        case ("tests", int()) | ("tests", _, "cases", int()):
             return {"request": f"GET https://{PLACEHOLDER}/", "expect": "no_route"}
     return None

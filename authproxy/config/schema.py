@@ -266,6 +266,7 @@ class Config(Section):
     rate_limits: list[GlobalLimit] = []
     failed_authentications: StrictStr = "30/minute"
     policies: Annotated[list[StrictStr], Field(min_length=1)] = ["policies"]
+    policy_tests: list[Annotated[StrictStr, Field(min_length=1)]] = []
 
     @field_validator("workers")
     @classmethod

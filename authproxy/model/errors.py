@@ -75,6 +75,11 @@ _UNPRINTABLE = re.compile(
 )
 
 
+def printable(text: str) -> str:
+    """The text as one line that a terminal shows as it is: what would move, colour or turn it is escaped."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something in a file of the operator: where (1-based), how bad, a stable code, what is wrong, what to do."""
@@ -93,7 +98,7 @@ class Problem:
             f"{self.file}:{self.line}:{self.column}: {self.severity}: "
             f"{self.code}: {self.text} — {self.remedy}"
         )
-        return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], line)
+        return printable(line)
 
     def relative_to(self, folder: Path) -> "Problem":
         """The same problem with its file named from this folder where it lies below it."""

@@ -3,10 +3,12 @@
 Only the shape is checked here; whether names point at something and conditions make sense is `parse.py`'s work.
 """
 
+import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     StrictBool,
     StrictFloat,
@@ -27,6 +29,8 @@ Text = Annotated[StrictStr, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat
 RouteName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+IdentityName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
+REQUEST = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+$"
 HeaderName = Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]
 
 
@@ -176,30 +180,88 @@ class CaseIdentity(Section):
     claims: dict[StrictStr, Any] = {}
 
 
-class CaseDocument(Section):
-    """One expectation: this request by this identity comes to this."""
+class LimitExpectation(Section):
+    """A limit that must apply; what is not written of it is not looked at."""
 
-    request: Annotated[StrictStr, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+$")]
-    identity: CaseIdentity | None = None
+    name: RouteName
+    limit: StrictStr | None = None
+    per: StrictStr | None = None
+    key: StrictStr | None = None
+    cost: StrictInt | None = None
+    mode: Literal["enforce", "shadow"] | None = None
+
+    @field_validator("limit")
+    @classmethod
+    def _limit(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_rate(value)
+        return value
+
+
+def _verdict(value: str) -> str:
+    if value == "allow" or value in REFUSALS:
+        return value
+    raise wrong(
+        "bad-expectation",
+        f"`{value[:60]}` is no verdict",
+        "write `allow` or a code such as `forbidden`, `unauthenticated` or `no_route`",
+    )
+
+
+def _moment(value: str) -> str:
+    try:
+        if dt.datetime.fromisoformat(value).tzinfo is not None:
+            return value
+    except ValueError:
+        pass
+    text = f"`{value[:40]}` is no moment"
+    raise wrong("bad-moment", text, "write it with its zone, like `2026-12-31T23:59:00Z`")
+
+
+class CaseParts(Section):
+    """A request, who makes it, and what it must come to."""
+
+    name: Text | None = None
+    request: Annotated[StrictStr, Field(pattern=REQUEST)] | None = None
+    identity: StrictStr | CaseIdentity | None = None
     client: StrictStr | None = None
     headers: dict[HeaderName, StrictStr] = {}
-    expect: StrictStr
+    now: Annotated[StrictStr, AfterValidator(_moment)] | None = None
+    expect: Annotated[StrictStr, AfterValidator(_verdict)] | None = None
     route: StrictStr | None = None
+    reason: StrictStr | None = None
+    shadow: StrictStr | None = None
+    limits: list[RouteName | LimitExpectation] | None = None
+    backend_headers: dict[HeaderName, StrictStr | StrictBool] | None = None
 
-    @field_validator("expect")
-    @classmethod
-    def _code(cls, value: str) -> str:
-        if value == "allow" or value in REFUSALS:
-            return value
-        raise wrong(
-            "bad-expectation",
-            f"`{value[:60]}` is no verdict",
-            "write `allow` or a code such as `forbidden`, `unauthenticated` or `no_route`",
-        )
+
+class CaseDocument(CaseParts):
+    """A test; with `cases` a table of them: what a case says takes the place of what the test says."""
+
+    cases: Annotated[list[CaseParts], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "CaseDocument":
+        for index, case in enumerate(self.cases or [self]):
+            for word in ("request", "expect"):
+                if getattr(case, word) is None and getattr(self, word) is None:
+                    where = f"case {index} has no `{word}`" if self.cases else f"no `{word}`"
+                    raise wrong("missing-key", where, f"add `{word}`")
+        return self
+
+
+class TestsDocument(Section):
+    """A file of tests beside the policies: no server reads it."""
+
+    __test__ = False  # not one of pytest's
+
+    identities: dict[IdentityName, CaseIdentity] = {}
+    tests: list[CaseDocument] = []
 
 
 class PolicyDocument(Section):
     """A policy file."""
 
     routes: list[RouteDocument] = []
+    identities: dict[IdentityName, CaseIdentity] = {}
     tests: list[CaseDocument] = []

@@ -168,6 +168,6 @@ def test_a_test_is_a_request_and_a_verdict(change: dict[str, Any], wrong: bool) 
 def test_the_schema_names_every_key() -> None:
     """Editors complete and check from the same models."""
     schema = PolicyDocument.model_json_schema()
-    assert set(schema["properties"]) == {"routes", "tests"}
+    assert set(schema["properties"]) == {"routes", "identities", "tests"}
     assert set(schema["$defs"]["RouteDocument"]["properties"]) == set(RouteDocument.model_fields)
     assert schema["$defs"]["Entry"]["additionalProperties"] is False
