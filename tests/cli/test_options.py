@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_policy import GOOD, write
+from tests.cli.test_policy_test import GOOD, write
 from tests.end_to_end.served import run
 
 
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_one_in_this_folder(folder: Path) -> None:
     """Without a word it is ./authproxy.yaml."""
-    assert run("policy", "test", cwd=folder).stdout == "6 passed, 0 failed\n"
+    assert run("policy", "test", cwd=folder).stdout.endswith("6 passed, 0 failed\n")
 
 
 def test_the_one_that_is_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -15,7 +15,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "testing-policies.md").read_text()
 def blocks(kind: str) -> list[str]:
     """The code blocks of a kind."""
     return [
-        found[1] for found in re.finditer(rf"^```{kind}[^\n]*\n(.*?)^```$", PAGE, re.M | re.DOTALL)
+        found[1]
+        for found in re.finditer(rf"^```{kind}[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     ]
 
 

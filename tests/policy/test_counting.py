@@ -14,6 +14,9 @@ from tests.policy.reading import request, route
 
 PER = ("subject", "claim:tenant", "claim:a.b", "address", "route")
 LIMITS = ", ".join(f"{{name: l{n}, limit: 5/minute, per: '{per}', cost: 2}}" for n, per in enumerate(PER))  # fmt: skip
+CLAIMS: tuple[dict[str, Any], ...] = (
+    {}, {"tenant": "acme"}, {"tenant": 3}, {"tenant": "3"}, {"tenant": ["acme"]}, {"a": {"b": 1}},
+)  # fmt: skip
 ROUTE = route(f"rate_limits: [{LIMITS}]")
 
 
@@ -27,10 +30,10 @@ def exchange(authenticator: str, subject: str, claims: dict[str, Any], client: s
 def test_callers_are_told_apart_as_the_counters_do() -> None:
     """Two requests have the same words for a limit exactly where they are counted under the same key."""
     found = [
-        exchange(*parts)
-        for parts in product(
+        exchange(authenticator, subject, claims, client)
+        for authenticator, subject, claims, client in product(
             ("tokens", "staff"), ("ann", 'tokens[tenant]:"acme"'),
-            ({}, {"tenant": "acme"}, {"tenant": 3}, {"tenant": "3"}, {"tenant": ["acme"]}, {"a": {"b": 1}}),
+            CLAIMS,
             ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db8:1::1"),
         )
     ]  # fmt: skip

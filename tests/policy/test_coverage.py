@@ -67,7 +67,7 @@ def test_without_tests_nothing_is_covered() -> None:
 
 def test_everything_can_be_covered() -> None:
     """Each route found, each entry having decided, each side of each `when` seen."""
-    ok = {"banned": False}
+    ok: dict[str, Any] = {"banned": False}
     found = covered(
         ("/r/1", who("eng", **ok)), ("/r/1", who("suspended")), ("/r/1", who(banned=True)),
         ("/r/1", who(scopes=("read",), level=3, **ok)), ("/r/1", who(scopes=("read",), level=1, **ok)),

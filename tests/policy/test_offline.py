@@ -78,7 +78,7 @@ def test_a_decision_tells_all_of_it() -> None:
 
 def test_fields_that_no_intake_lets_pass_are_refused_here_too() -> None:
     """A request that could be understood in two ways is decided as the server does."""
-    assert decided(route_text(), **{"Transfer-Encoding": "gzip"}).verdict == "bad_request"
+    assert decided(route_text(), None, **{"Transfer-Encoding": "gzip"}).verdict == "bad_request"
 
 
 def test_repeated_fields_are_told_as_one() -> None:
