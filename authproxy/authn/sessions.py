@@ -22,7 +22,7 @@ HOSTS = "session-host"  # other ids of a session, which other hosts know it by
 ID_BYTES = 32  # 256 bits: nobody guesses one
 # How long after its end a session is still known as one that is over, rather than as none at all, in seconds.
 REMEMBERED = 86_400.0
-EACH_MOST = 100  # sessions of one user; the oldest end when there are more
+EACH_MOST = 100  # living sessions of one user; the oldest end when there are more
 TOUCHES = 10  # a session in use is written this many times in an idle timeout
 PARSED_MOST = 10_000
 
@@ -253,14 +253,33 @@ class Sessions:
             self._touching.discard(session.key)
 
     async def _index(self, kind: str, key: bytes, session: Session, now: float) -> list[bytes]:
-        """Note it in a list; the keys of those that are too many there."""
+        """Note it in a list; the keys of those that are too many there, of which no living one leaves before one that is over."""
+        ended, over = await self._spent(kind, key, now)
 
         def add(value: bytes | None) -> tuple[bytes, float, list[bytes]]:
-            keys = [*json.loads(value or b"[]"), session.key.hex()]
-            kept, old = keys[-EACH_MOST:], keys[:-EACH_MOST]
-            return json.dumps(kept).encode(), self._gone(session), list(map(bytes.fromhex, old))
+            listed = [*json.loads(value or b"[]"), session.key.hex()]
+            kept = [one for one in listed if one not in ended]
+            # Stable: within both the oldest first.
+            first = sorted(kept, key=lambda one: one not in over)[: max(0, len(kept) - EACH_MOST)]
+            kept = [one for one in kept if one not in first]
+            return json.dumps(kept).encode(), self._gone(session), list(map(bytes.fromhex, first))
 
         return await self._records.update(kind, key, now, add)
+
+    async def _spent(self, kind: str, key: bytes, now: float) -> tuple[set[str], set[str]]:
+        """Of a list that fills up: which of it have ended, and which are over and still known. What has ended never
+        comes back, so this may be said before the list is written.
+        """  # fmt: skip
+        listed = json.loads(await self._records.get(kind, key, now) or b"[]")
+        ended, over = set[str](), set[str]()
+        # At half of it already, so that others who log in meanwhile find room.
+        for one in listed if len(listed) >= EACH_MOST // 2 else ():
+            value = await self._records.get(KIND, bytes.fromhex(one), now)
+            if value is None:
+                ended.add(one)
+            elif not self._lives(_load(bytes.fromhex(one), value), now):
+                over.add(one)
+        return ended, over
 
 
 def _index_key(authenticator: str, who: str) -> bytes:

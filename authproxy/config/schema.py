@@ -6,7 +6,6 @@ No file is opened here.
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -33,6 +32,8 @@ from authproxy.config.values import (
     later,
 )
 from authproxy.model.address import Network
+from authproxy.model.errors import Refusal
+from authproxy.model.host import parse_host
 from authproxy.model.shape import Section, wrong
 from authproxy.policy.document import RateLimit, read_rate
 
@@ -113,13 +114,20 @@ class Portal(Section):
             text = "the portal is a host of its own, without a path"
             raise wrong("bad-url", text, "write it like `https://login.example.com`")
         scheme, _, authority = origin.partition("://")
+        try:
+            host = parse_host(authority)
+        except Refusal:
+            text, remedy = "no request can name this host", "write it like `https://login.example.com`"
+            raise wrong("bad-url", text, remedy) from None
+        if host.startswith("["):  # as browsers write it, whatever the file does
+            authority = host + authority.rpartition("]")[2]
         usual = {"https": ":443", "http": ":80"}[scheme]
         return f"{scheme}://{authority.removesuffix(usual)}"
 
     @property
     def host(self) -> str:
         """Its host, as requests name it: without the port."""
-        return (urlsplit(self.url).hostname or "").removesuffix(".")
+        return parse_host(self.url.partition("://")[2])
 
 
 class UpstreamTLS(Section):

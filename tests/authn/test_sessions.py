@@ -115,6 +115,48 @@ async def test_nobody_has_sessions_without_bound(sessions: Sessions) -> None:
     ]
 
 
+async def test_sessions_that_ended_push_no_living_one_out(sessions: Sessions) -> None:
+    """Whoever logs in and out a hundred times keeps the session of another device, and ends it from where they are."""
+    kept_id, kept = await begin(sessions)
+    for n in range(2 * EACH_MOST):
+        await sessions.end((await begin(sessions, now=NOW + n))[1], NOW + n)
+    assert await sessions.find(kept_id, NOW + 300) == kept
+    assert await sessions.of("staff", "ann", NOW + 300) == [kept]
+
+
+async def test_the_same_holds_for_those_of_a_mark(sessions: Sessions) -> None:
+    """Back-channel logout finds a living session however many of the same person have ended."""
+    _, kept = await sessions.create("staff", "ann", {}, NOW, ["sub ann"])
+    for n in range(2 * EACH_MOST):
+        _, one = await sessions.create("staff", "ann", {}, NOW + n, ["sub ann"])
+        await sessions.end(one, NOW + n)
+    assert await sessions.marked("staff", "sub ann", NOW + 300) == [kept]
+
+
+async def test_those_that_are_over_leave_before_the_living(sessions: Sessions) -> None:
+    """However old the living one is; and those that are over are still known as such while there is room."""
+    living_id, _ = await begin(sessions)
+    over_ids = [(await begin(sessions))[0] for _ in range(EACH_MOST - 1)]
+    later = NOW + IDLE - 1
+    await sessions.find(living_id, later)
+    await sessions.close()
+    last = NOW + IDLE + 1
+    new_id, _ = await begin(sessions, now=last)
+    assert await sessions.find(living_id, last) is not None
+    assert await sessions.find(new_id, last) is not None
+    assert await sessions.find(over_ids[0], last) is None
+    assert [await over(sessions, one, last) for one in over_ids[1:3]] == ["idle", "idle"]
+
+
+async def test_many_logins_at_once_stay_within_the_bound(sessions: Sessions) -> None:
+    """However they come between one another, as many live as may, and each is listed."""
+    await asyncio.gather(*(begin(sessions) for _ in range(EACH_MOST + 20)))
+    living = await sessions.every(NOW)
+    assert len(living) == EACH_MOST
+    listed = await sessions.of("staff", "ann", NOW)
+    assert {one.key for one in listed} == {one.key for one in living}
+
+
 async def test_use_is_noted_now_and_then_only(sessions: Sessions, records: MemoryRecords) -> None:
     """Ten times in an idle timeout at most, whatever the number of requests."""
     session_id, _ = await begin(sessions)

@@ -74,6 +74,7 @@ def test_what_would_be_no_login_is_an_error(changes: dict[str, Any], kind: str) 
     ("https://login.test", "https://login.test", "login.test"), ("https://Login.test/", "https://login.test", "login.test"),
     ("https://login.test:443", "https://login.test", "login.test"), ("https://login.test:8443", "https://login.test:8443", "login.test"),
     ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1"), ("http://localhost:80", "http://localhost", "localhost"),
+    ("https://[2001:DB8:0::7]:8443", "https://[2001:db8::7]:8443", "[2001:db8::7]"), ("https://[::1]:443/", "https://[::1]", "[::1]"),
 ])  # fmt: skip
 def test_a_portal_is_an_origin(url: str, origin: str, host: str) -> None:
     """In the one spelling that requests are compared with."""
@@ -84,6 +85,7 @@ def test_a_portal_is_an_origin(url: str, origin: str, host: str) -> None:
 @pytest.mark.parametrize("url", [
     "http://login.test", "https://login.test/path", "https://login.test?x", "https://login.test/#x", "login.test", "https://",
     "https://u:p@login.test", "ftp://login.test", "https://login.test:x", 7,
+    "https://[::1", "https://[fe80::1%25eth0]", "https://log;in.test", "https://login..test",
 ])  # fmt: skip
 def test_what_is_no_portal_is_an_error(url: object) -> None:
     """It is https but for this machine, and has no path: providers send people there."""

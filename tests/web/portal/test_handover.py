@@ -44,6 +44,19 @@ async def test_one_login_serves_all_hosts(tmp_path: Path) -> None:
         assert len(ids) == len(person.at) == 4
 
 
+async def test_the_portal_may_be_an_ipv6_address(tmp_path: Path) -> None:
+    """Found by the spelling that browsers send, whichever the configuration has; the way back is another host as ever."""
+    async with street(tmp_path, portal={"url": "https://[2001:DB8:0::7]:8443"}) as p:
+        person = Person(p)
+        asked = await person.go("https://a.test:8443/x")
+        assert (asked.field("location") or "").startswith(
+            "https://[2001:db8::7]:8443/.authproxy/login?"
+        )
+        where, page = await person.log_in("https://a.test:8443/x")
+        assert (where, page.status) == ("https://a.test:8443/x", 200)
+        assert page.seen[0].field("x-forwarded-user") == "ann"
+
+
 async def test_the_end_is_the_end_on_all_hosts(tmp_path: Path) -> None:
     """Whichever host somebody signs out on, or the portal."""
     async with street(tmp_path) as p:
