@@ -3,7 +3,7 @@
 Layers hand nothing to each other but this. What is None has not been found out (yet).
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from authproxy.model.address import LOOPBACK, Address
@@ -23,7 +23,7 @@ class Exchange:
 
     __slots__ = (
         "admitted", "bytes_in", "bytes_out", "chain", "client", "client_text", "code", "fields", "host", "host_field",
-        "http_version", "identity", "limit_lines", "listener", "method", "now", "parent_span", "peer", "raw_target", "reason",
+        "http_version", "identity", "limit_lines", "listener", "method", "now", "once", "parent_span", "peer", "raw_target", "reason",
         "request_id", "route", "scheme", "sent_at", "sent_to", "shadow", "started", "status", "target", "traceparent",
         "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
@@ -51,6 +51,7 @@ class Exchange:
         self.tracestate = ""
         self.route: Any = None  # policy.table.Route, a floor above
         self.identity: Identity | None = None
+        self.once: Callable[[], Awaitable[None]] | None = None  # asked last: may it still be sent?
         self.admitted = False
         self.code = ""
         self.reason = ""

@@ -154,9 +154,14 @@ def _page(exchange: Exchange, refusal: Refusal) -> bytes:
         title=html.escape(refusal.title),
         status=refusal.status,
         phrase=phrase(refusal.status),
-        advice=ADVICE.get(refusal.status, "The request cannot be answered as it was sent."),
+        advice=advice(refusal.status),
         request_id=html.escape(exchange.request_id),
     ).encode()
+
+
+def advice(status: int) -> str:
+    """What a person may do about a refusal."""
+    return ADVICE.get(status, "The request cannot be answered as it was sent.")
 
 
 def wants_page(exchange: Exchange) -> bool:

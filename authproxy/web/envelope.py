@@ -16,6 +16,7 @@ from authproxy.state.store import StateUnavailable
 from authproxy.web.answer import Answer, Outcome, refuse
 from authproxy.web.compat import Request
 from authproxy.web.portal.entry import to_login
+from authproxy.web.portal.resend import offer_again
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,8 @@ def answer(request: Request, refusal: Refusal) -> Answer:
     exchange = request.exchange
     if not exchange.status:
         exchange.admitted = exchange.admitted and refusal.code.startswith("upstream")
-        return to_login(request, refusal) or refuse(request, refusal)
+        sent_on = to_login(request, refusal) or offer_again(request, refusal)
+        return sent_on or refuse(request, refusal)
     exchange.code, exchange.reason = refusal.code, refusal.reason
     connection = request.connection
     if exchange.http_version == "1.0":

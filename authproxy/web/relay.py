@@ -38,7 +38,7 @@ def relay(request: Request) -> Outcome:
     head = engine.outbound.head(exchange, websocket=websocket)
     if websocket:
         return _tunnel(request, pool, head)
-    if exchange.fields.has_body:
+    if exchange.fields.has_body or exchange.once is not None:
         return _with_body(request, pool, head, runtime)
     if request.connection.transport is None:
         raise ConnectionResetError("the client is gone")
@@ -114,9 +114,12 @@ def _begin(request: Request, connection: Connection) -> None:
 
 
 async def _with_body(request: Request, pool: Pool, head: bytes, runtime: Runtime) -> Answer:
-    connection = pool.idle() or await pool.connect()
+    connection = (pool.idle() if request.exchange.once is None else None) or await pool.connect()
     upload = None
     try:
+        if request.exchange.once is not None:
+            # On a connection that was just made: nothing is spent for a backend that is away.
+            await request.exchange.once()
         _begin(request, connection)
         connection.write(head)
         upload = asyncio.get_running_loop().create_task(_upload(request, connection, runtime))

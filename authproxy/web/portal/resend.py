@@ -1,9 +1,11 @@
 """A form that outlives a session: kept when it was refused, offered after the login, sent again by a button.
 
 The button posts to where the form was going, with nothing but a token; here the kept bytes are put in its place, before
-anything is decided about it. So the form is sent by the browser, to its own address, through every check, once.
+anything is decided about it. So the form is sent by the browser, to its own address, through every check, once: what is
+refused, or finds no backend, stays kept and is offered again.
 """
 
+from functools import partial
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -13,8 +15,8 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import Step
-from authproxy.web.answer import wants_page
+from authproxy.rate_limits.step import Step, limit_headers
+from authproxy.web.answer import Answer, advice, respond, wants_page
 from authproxy.web.body import replace_body
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_own_site, own_origin
@@ -70,6 +72,11 @@ async def keep_form(request: Request, refusal: Refusal) -> None:
             raise
         refusal.close = error.close
         raise refusal from None
+    if body == _marker(request.cookies.get(portal.kept_cookie)):
+        # The button of an earlier form, whose session has expired as well: that form is what is to be sent.
+        raise SentOn(
+            refusal.code, refusal.reason, login_head(request, RESEND), close=refusal.close
+        )
     form = KeptForm(
         session.authenticator,
         session.subject,
@@ -141,7 +148,7 @@ async def _forget(request: Request, portal: Portal, secret: str | None) -> web.R
 
 
 async def restore_form(request: Request) -> None:
-    """Put a kept form in the place of the token that was sent for it.
+    """Put a kept form in the place of the token that was sent for it; it is kept until a backend gets it.
 
     Raises:
         SentOn: there is none any more.
@@ -156,8 +163,7 @@ async def restore_form(request: Request) -> None:
         return
     body = await read_body(request, MARKER_MOST)
     exchange.fields.expects_continue = False  # it was told to go on
-    marker = urlencode({FIELD: form_token(secret)}).encode()
-    if body != marker:
+    if body != _marker(secret):
         replace_body(request, body)
         return
     form, identity = await portal.kept_forms.find(secret, exchange.now), exchange.identity
@@ -167,8 +173,43 @@ async def restore_form(request: Request) -> None:
         and form.is_of(identity.authenticator, identity.subject, own_origin(exchange))
         and form.target == exchange.raw_target
     )
-    if form is None or not good or not await portal.kept_forms.take(secret):
-        raise SentOn("bad_request", "kept-form", [f"Location: {RESEND}\r\n".encode()], close=False)
+    if form is None or not good:
+        raise _nothing_kept()
     exchange.fields.replace_body(form.content_type.encode("latin-1", "replace"), len(form.body))
     replace_body(request, form.body)
+    exchange.once = partial(_spend, exchange, portal, secret)
     exchange.reason = "kept form"
+
+
+async def _spend(exchange: Exchange, portal: Portal, secret: str) -> None:
+    """The form goes to a backend now, so it is kept no longer; of several that send it at once, one may."""
+    if not await portal.kept_forms.take(secret):
+        raise _nothing_kept()
+    exchange.once = None
+
+
+def _nothing_kept() -> SentOn:
+    return SentOn("bad_request", "kept-form", [f"Location: {RESEND}\r\n".encode()], close=False)
+
+
+def _marker(secret: str | None) -> bytes | None:
+    """What is sent in the place of the form that this secret keeps."""
+    return urlencode({FIELD: form_token(secret)}).encode() if secret else None
+
+
+def offer_again(request: Request, refusal: Refusal) -> Answer | None:
+    """The answer to a kept form that was refused before a backend got any of it: the refusal, and the way back to the
+    form. None for everything else.
+    """  # fmt: skip
+    exchange = request.exchange
+    from_offer = exchange.headers.get("referer") == f"{own_origin(exchange)}{RESEND}"
+    if exchange.method != "POST" or exchange.sent_to or not from_offer or not wants_page(exchange):
+        return None
+    portal = Portal.of(request.runtime)
+    if not request.cookies.get(portal.kept_cookie):
+        return None
+    exchange.code, exchange.reason = refusal.code, refusal.reason or exchange.reason
+    page = portal.pages.page("not_sent", title=refusal.title, advice=advice(refusal.status))
+    lines = [*page.headers.items(), *refusal.headers, *limit_headers(exchange)]
+    head = [f"{name}: {value}\r\n".encode() for name, value in lines]
+    return respond(request, refusal.status, head, page.body or b"", close=refusal.close)  # type: ignore[arg-type]  # always bytes

@@ -1,5 +1,6 @@
 """A form that outlives its session: kept for who sent it, sent once, to where it was going, by whoever pressed the button."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from authproxy.web.portal.kept_forms import BYTES_MOST, KIND
 from tests.playbook import GUARDED, Proxy
 from tests.web.portal.browser import COOKIE, NAVIGATION, SCRIPT, STAFF, Browser, Form, office
 from tests.web.portal.hosts import HOSTS, Person, street
-from tests.wire import Answer
+from tests.wire import Answer, Link, Message
 
 KEPT = f"{COOKIE}-kept"
 ROUTE = STAFF | {"preserve_post": True}
@@ -44,6 +45,24 @@ async def refused(
     """Send a form with a session that has expired."""
     await expire(p)
     return await browser.go(target, "POST", **({"form": DATA} | more))
+
+
+OFFERED = ("Referer", "http://proxy.test/.authproxy/resend")
+
+
+async def press(browser: Browser, form: Form, *headers: tuple[str, str]) -> Answer:
+    """The button of the page that offers what was kept."""
+    sent = [*NAVIGATION, OFFERED, *headers]
+    return await browser.go(form.action, "POST", headers=sent, form=form.fields)
+
+
+async def waiting(p: Proxy, **more: Any) -> tuple[Browser, Form]:
+    """A browser whose form was kept, logged in again, with the button before it."""
+    browser = Browser(p)
+    await browser.log_in()
+    await refused(p, browser, **more)
+    await browser.log_in()
+    return browser, await offered(browser)
 
 
 async def offered(browser: Browser) -> Form:
@@ -223,6 +242,103 @@ async def test_policies_hold_for_what_is_sent_again(tmp_path: Path) -> None:
         form = await offered(browser)
         sent = await browser.go(form.action, "POST", form=form.fields)
         assert (sent.status, sent.seen) == (403, [])
+
+
+async def test_a_limit_does_not_lose_it(tmp_path: Path) -> None:
+    """Refused by a limit, before the login is looked at or after: the page leads back to the form, which is then sent, once."""
+    limits = [{"limit": "1/second", "per": per} for per in ("subject", "address")]
+    for limit in limits:
+        async with desk(tmp_path, routes=(GUARDED, ROUTE | {"rate_limits": [limit]})) as p:
+            browser, form = await waiting(p)
+            statuses, answer = [200], await browser.go("/staff/x")
+            while statuses[-1] == 200:  # a window may have just begun
+                answer = await press(browser, form)
+                statuses.append(answer.status)
+                if answer.seen:
+                    browser, form = await waiting(p)
+            assert (statuses[-1], answer.seen) == (429, [])
+            assert 'href="/.authproxy/resend"' in answer.body.decode()
+            assert "still kept" in answer.body.decode()
+            assert answer.field("retry-after") is not None
+            assert (p.log()[-1]["code"], p.log()[-1]["status"]) == ("rate_limited", 429)
+            form = await offered(browser)
+            while answer.status == 429:
+                await asyncio.sleep(0.1)  # the limit goes by the clock of the wall
+                answer = await press(browser, form)
+            assert (answer.status, answer.seen[0].body) == (200, b"text=a+b%0D%0Ac%C3%A4&more=")
+            assert "Nothing to send" in (await browser.go("/.authproxy/resend")).body.decode()
+
+
+async def test_a_backend_that_is_away_does_not_lose_it(tmp_path: Path) -> None:
+    """Nothing is spent before there is a connection; once the backend is back the form is sent, and then it is gone."""
+    place = str(tmp_path / "b.sock")
+    async with desk(tmp_path, upstream={"servers": [f"unix:{place}"]}) as p:
+        browser, form = await waiting(p)
+        for _ in range(2):
+            answer = await press(browser, form)
+            assert (answer.status, "still kept" in answer.body.decode()) == (502, True)
+            form = await offered(browser)
+        server = await asyncio.start_unix_server(p.backend.serve, place)
+        assert len((await press(browser, form)).seen) == 1
+        assert (await press(browser, form)).seen == []
+        assert "Nothing to send" in (await browser.go("/.authproxy/resend")).body.decode()
+        server.close()
+
+
+async def test_what_a_backend_got_is_not_offered_again(tmp_path: Path) -> None:
+    """It may have done what the form says, also where it breaks off before it answers."""
+
+    async def break_off(request: Message, link: Link) -> None:
+        await link.body(request.head)
+        link.close()
+
+    async with desk(tmp_path, play=break_off) as p:
+        browser, form = await waiting(p)
+        answer = await press(browser, form)
+        assert (answer.status, len(answer.seen)) == (502, 1)
+        assert "still kept" not in answer.body.decode()
+        assert "Nothing to send" in (await browser.go("/.authproxy/resend")).body.decode()
+
+
+async def test_two_that_send_it_at_once_send_it_once(tmp_path: Path) -> None:
+    """A double click: one goes to the backend, the others are told that there is nothing to send."""
+    async with desk(tmp_path) as p:
+        browser, form = await waiting(p)
+        answers = await asyncio.gather(*(press(browser, form) for _ in range(8)))
+        assert sorted(one.status for one in answers) == [200] + [303] * 7
+        assert sum(one.head.startswith(b"POST") for one in p.backend.seen) == 1
+
+
+async def test_an_empty_form_is_sent_once_as_well(tmp_path: Path) -> None:
+    """Without a body it goes the same way."""
+    async with desk(tmp_path) as p:
+        browser, form = await waiting(p, form={})
+        assert [len((await press(browser, form)).seen) for _ in range(2)] == [1, 0]
+
+
+async def test_a_session_that_expires_once_more_does_not_lose_it(tmp_path: Path) -> None:
+    """The button of the form is no form of its own: after another login the form itself is offered."""
+    async with desk(tmp_path) as p:
+        browser, form = await waiting(p)
+        await expire(p)
+        answer = await press(browser, form)
+        assert (answer.status, answer.seen) == (303, [])
+        await browser.log_in()
+        done = await press(browser, await offered(browser))
+        assert done.seen[0].body == b"text=a+b%0D%0Ac%C3%A4&more="
+
+
+async def test_nothing_else_is_told_that_it_is_kept(tmp_path: Path) -> None:
+    """Another form of the same browser, a script, another site: a refusal as ever."""
+    route = ROUTE | {"deny": [{"networks": ["0.0.0.0/0"]}]}
+    async with desk(tmp_path, routes=(GUARDED, route)) as p:
+        browser, form = await waiting(p)
+        assert "still kept" in (await press(browser, form)).body.decode()
+        for headers in ([*NAVIGATION], [*SCRIPT, OFFERED], [*NAVIGATION, ("Referer", "http://evil.test/.authproxy/resend")]):  # fmt: skip
+            answer = await browser.go(form.action, "POST", headers=headers, form=form.fields)
+            assert (answer.status, "still kept" in answer.body.decode()) == (403, False)
+        del browser.cookies[KEPT]
+        assert "still kept" not in (await press(browser, form)).body.decode()
 
 
 async def test_a_form_survives_a_login_at_the_portal(tmp_path: Path) -> None:
