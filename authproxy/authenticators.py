@@ -22,6 +22,7 @@ from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.authn.password import PasswordAuthenticator
 from authproxy.authn.passwords import PasswordChecks
 from authproxy.authn.provider import Provider
+from authproxy.authn.rehashing import Rehashing
 from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.sessions import Sessions
 from authproxy.config.authenticators import (
@@ -79,10 +80,7 @@ def compile_authenticators(
         elif isinstance(settings, PasswordLogin):
             users = _users(loaded, name, settings, problems)
             if users is not None:
-                cookie = config.session.cookie
-                found[name] = PasswordAuthenticator(
-                    name, cookie, serves.sessions, render, users, serves.checks
-                )
+                found[name] = _password(loaded, name, settings, render, serves, users)
         elif isinstance(settings, OidcLogin):
             one = _oidc(loaded, name, settings, environ, render, serves, problems)
             if one is not None:
@@ -139,6 +137,25 @@ def _asks(
         remedy = "check its path and mode, and that it holds certificates (PEM)"
         problems.append(loaded.source.problem(path, "unreadable", text, remedy))
     return None
+
+
+def _password(
+    loaded: Loaded,
+    name: str,
+    settings: PasswordLogin,
+    render: Render,
+    serves: Serving,
+    users: Users,
+) -> PasswordAuthenticator:
+    """A login by password; what a running one has hashed anew is still to be written."""
+    file, known = loaded.folder / settings.users.file, serves.running.get(name)
+    rehashing = known.rehashing if isinstance(known, PasswordAuthenticator) else None
+    if rehashing is None or rehashing.file != file:
+        rehashing = Rehashing(name, file, serves.checks)
+    cookie = loaded.usable().session.cookie
+    return PasswordAuthenticator(
+        name, cookie, serves.sessions, render, users, serves.checks, rehashing
+    )
 
 
 def _users(

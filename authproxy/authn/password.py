@@ -2,11 +2,11 @@
 put into another group there is that with the next request, whatever their session began as.
 """
 
-import hashlib
-
-from authproxy.authn.authenticator import Render
+from authproxy.authn.authenticator import Authenticator, Render
 from authproxy.authn.logins import LoginAuthenticator
-from authproxy.authn.passwords import PasswordChecks
+from authproxy.authn.password_mark import password_mark
+from authproxy.authn.passwords import PasswordChecks, kinds_of
+from authproxy.authn.rehashing import Rehashing
 from authproxy.authn.sessions import Session, Sessions
 from authproxy.config.users import User, Users
 from authproxy.model.errors import Refusal
@@ -14,7 +14,7 @@ from authproxy.model.identity import Identity
 
 
 class PasswordAuthenticator(LoginAuthenticator):
-    """The authenticator `name` over the users of a file."""
+    """The authenticator `name` over the users of a file; hashes of theirs that cost too little are renewed by `rehashing`."""
 
     def __init__(
         self,
@@ -24,22 +24,44 @@ class PasswordAuthenticator(LoginAuthenticator):
         render: Render,
         users: Users,
         checks: PasswordChecks,
+        rehashing: Rehashing | None = None,
     ) -> None:
         super().__init__(name, cookie, sessions, render)
         self.users = users
+        self.rehashing = rehashing
         self._checks = checks
+        self._kinds = kinds_of(user.password for user in users.by_name.values())
 
     async def log_in(self, username: str, password: str) -> tuple[str, User] | None:
         """Whose name and password these are: the name as the file has it, and the user. None where they are nobody's.
 
-        Known and unknown users, disabled ones too, take the same time.
+        Known and unknown users, disabled ones too, take the same time, whatever the parameters of their hashes: each
+        try costs one hash of every kind that the file has.
 
         Raises:
             Refusal: `overloaded`: too many logins at once.
         """
         found = self.users.find(username)
         hashed = found[1].password if found is not None and not found[1].disabled else None
-        return found if await self._checks.verify(hashed, password) else None
+        if not await self._checks.verify(hashed, password, self._kinds) or found is None:
+            return None
+        if self.rehashing is not None:
+            self.rehashing.begin(*found, password)
+        return found
+
+    async def tend(self, now: float) -> None:
+        if self.rehashing is not None:
+            await self.rehashing.tend(now)
+
+    def goes_on_in(self, following: Authenticator | None) -> bool:
+        return (
+            isinstance(following, PasswordAuthenticator) and following.rehashing is self.rehashing
+        )
+
+    async def close(self) -> None:
+        """End the hashing that is under way."""
+        if self.rehashing is not None:
+            await self.rehashing.close()
 
     def _made(self, session: Session) -> Identity:
         user = self.users.by_name.get(session.subject)
@@ -59,13 +81,6 @@ class PasswordAuthenticator(LoginAuthenticator):
             expires_at=session.created + self.sessions.absolute,
             credential_id=session.key.hex(),
         )  # fmt: skip
-
-
-def password_mark(user: User) -> str:
-    """What a session keeps of what it began with: another password or second factor ends it, however the file was changed."""
-    moment = "" if user.changed is None else user.changed.isoformat()
-    said = f"{user.password} {moment} {user.totp or ''}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def who_left(before: PasswordAuthenticator, now: PasswordAuthenticator | None) -> list[str]:

@@ -67,6 +67,7 @@ def passwd(
     def change(users: dict[str, dict[str, Any]]) -> None:
         user = users[required(users, name)]
         user["password"], user["changed"] = hashed, _now().isoformat()
+        user.pop("rehashed", None)
 
     change_file(file, change)
     print(f"changed the password of {name}")

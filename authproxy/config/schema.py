@@ -117,7 +117,10 @@ class Portal(Section):
         try:
             host = parse_host(authority)
         except Refusal:
-            text, remedy = "no request can name this host", "write it like `https://login.example.com`"
+            text, remedy = (
+                "no request can name this host",
+                "write it like `https://login.example.com`",
+            )
             raise wrong("bad-url", text, remedy) from None
         if host.startswith("["):  # as browsers write it, whatever the file does
             authority = host + authority.rpartition("]")[2]

@@ -6,9 +6,10 @@ It holds hashes and no passwords. What is a user's name, and which spellings are
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -16,10 +17,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, StrictStr
 
+from authproxy.config.renewed_hashes import renewed_text
 from authproxy.config.validate import validate
 from authproxy.config.yaml import SIZE_MOST, read_yaml
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.shape import Section, wrong
+from authproxy.model.source import Source
 
 HEADER = "# Users of authproxy; `authproxy user` changes this file. Passwords are argon2id hashes (RFC 9106).\n"
 NAME_MOST = 128
@@ -48,13 +51,16 @@ Group = Annotated[StrictStr, Field(min_length=1)]
 
 
 class User(Section):
-    """One user. `changed` is when the password last changed: sessions from before it are over."""
+    """One user. `changed` is when the password last changed: sessions from before it are over. `rehashed` goes with a hash
+    that was renewed since: sessions from before that are not.
+    """  # fmt: skip
 
     password: Hash
     groups: list[Group] = []
     email: StrictStr | None = None
     name: StrictStr | None = None
     totp: Annotated[StrictStr, AfterValidator(_check_totp)] | None = None
+    rehashed: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{16} [0-9a-f]{16}$")] | None = None
     changed: Moment | None = None
     disabled: StrictBool = False
 
@@ -89,6 +95,10 @@ def read_users(text: bytes, file: str) -> Users:
     Raises:
         ConfigError: with every problem of it.
     """
+    return _read(text, file)[0]
+
+
+def _read(text: bytes, file: str) -> tuple[Users, Any, Source]:
     data, source, problems = read_yaml(text, file)
     document, _, more = validate(UsersDocument, data, source)
     found: dict[str, str] = {}
@@ -100,7 +110,7 @@ def read_users(text: bytes, file: str) -> Users:
             more.append(source.problem(path, "duplicate-user", said, "rename one", key=True))
     if document is None or problems or more:
         raise ConfigError([*problems, *more])
-    return Users(document.users)
+    return Users(document.users), data, source
 
 
 def read_users_file(path: FilePath) -> Users:
@@ -136,21 +146,63 @@ def change_users(
         _replace(path, content.encode())
 
 
+def replace_hashes(
+    path: FilePath, names: Iterable[str], renew: Callable[[str, User], tuple[str, str] | None]
+) -> int:
+    """Put new hashes in the places of old ones; how many. Nothing else of the file changes, nor do its mode and owner.
+
+    `renew` is asked for each of these users whom the file has: the new hash and what stands as `rehashed` beside it, or
+    None to leave them.
+
+    Raises:
+        BlockingIOError: somebody is changing the file.
+        ConfigError: the file is wrong.
+        ValueError: a hash stands there in a way that it cannot be replaced alone.
+        OSError: it cannot be read, or not written as it is.
+    """
+    path = path.resolve()  # what a link leads to is replaced, not the link
+    with _alone(path.parent, wait=False):
+        before, content = path.stat(), path.read_bytes()
+        users, data, source = _read(content, str(path))
+        found = {name: renew(name, users.by_name[name]) for name in names if name in users.by_name}
+        renewed = {name: pair for name, pair in found.items() if pair is not None}
+        if not renewed:
+            return 0
+        after = renewed_text(content.decode(), source, data["users"], renewed).encode()
+        for name, (hashed, rehashed) in renewed.items():
+            data["users"][name] |= {"password": hashed, "rehashed": rehashed}
+        if _read(after, str(path))[1] != data:
+            raise ValueError("a hash in it cannot be replaced without its surroundings")
+        if _state(path.stat()) != _state(before):
+            raise BlockingIOError("it was changed at the same time")
+        _replace(path, after, before)
+        return len(renewed)
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_ctime_ns, found.st_size
+
+
 @contextmanager
-def _alone(folder: FilePath) -> Iterator[None]:
+def _alone(folder: FilePath, *, wait: bool = True) -> Iterator[None]:
     # The folder is what is locked: the file itself is replaced.
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
 
 
-def _replace(path: FilePath, content: bytes) -> None:
+def _replace(path: FilePath, content: bytes, like: os.stat_result | None = None) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if like is not None:
+                own = os.fstat(file.fileno())
+                if (like.st_uid, like.st_gid) != (own.st_uid, own.st_gid):
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,13 +1,21 @@
 """A session of a user of the file: who it is, from the file as it is now."""
 
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
+from argon2 import PasswordHasher
 
 from authproxy.authn.authenticator import Credential
-from authproxy.authn.password import PasswordAuthenticator, password_mark, who_left
-from authproxy.authn.passwords import PasswordChecks, hash_password
+from authproxy.authn.password import PasswordAuthenticator, who_left
+from authproxy.authn.password_mark import password_mark
+from authproxy.authn.passwords import TODAY, Kind, PasswordChecks, hash_password
+from authproxy.authn.rehashing import Rehashing
 from authproxy.authn.sessions import Sessions
 from authproxy.authn.slots import Presentation
-from authproxy.config.users import User, Users
+from authproxy.config.users import User, Users, read_users_file
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import IdentityProfile
 from authproxy.model.identity import Identity
@@ -110,3 +118,48 @@ async def test_sessions_are_never_remembered_elsewhere(sessions: Sessions) -> No
     """The caches of identities are not for them: one that was ended is over with the next request."""
     one = staff(sessions, ann=ANN)
     assert (one.memory, one.guessable, one.proves) == (0.0, False, False)
+
+
+async def test_a_login_renews_an_old_hash(sessions: Sessions, tmp_path: Path) -> None:
+    """With the password that was right, and with none else; the next configuration goes on with what was begun."""
+    weak = User(password=PasswordHasher(1, 64, 1).hash("correct horse"))
+    file, checks = tmp_path / "users.yaml", PasswordChecks()
+    file.write_text(f"users:\n  ann:\n    password: {weak.password}\n")
+    os.utime(file, (NOW - 1000, NOW - 1000))
+    rehashing = Rehashing("staff", file, checks)
+    one, following = (
+        PasswordAuthenticator("staff", "c", sessions, IdentityProfile("none").render, Users({"ann": weak}), checks, rehashing)
+        for _ in range(2)
+    )  # fmt: skip
+    assert await one.log_in("ann", "wrong") is None
+    await one.tend(NOW)
+    assert weak.password in file.read_text()
+    assert await one.log_in("ANN", "correct horse") == ("ann", weak)
+    await asyncio.wait(rehashing._tasks)
+    assert one.goes_on_in(following)
+    assert not one.goes_on_in(staff(sessions, ann=weak))
+    await following.tend(NOW)
+    renewed = read_users_file(file)
+    assert "m=19456,t=2,p=1" in renewed.by_name["ann"].password
+    assert password_mark(renewed.by_name["ann"]) == password_mark(weak)
+    assert who_left(one, staff(sessions, **renewed.by_name)) == []
+    await following.close()
+
+
+async def test_every_kind_of_hash_is_worked_on(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For whoever it is, known, unknown or disabled: one hash of each that the file has."""
+    weak = User(password=PasswordHasher(1, 64, 1).hash("correct horse"))
+    one = staff(sessions, ann=ANN, bob=weak, gone=weak.model_copy(update={"disabled": True}))
+    asked = []
+
+    async def verify(hashed: str | None, _password: str, kinds: Sequence[Kind]) -> bool:
+        asked.append((hashed, kinds))
+        return False
+
+    monkeypatch.setattr(one._checks, "verify", verify)
+    for name in ("ann", "bob", "gone", "nobody"):
+        assert await one.log_in(name, "correct horse") is None
+    assert [hashed for hashed, _ in asked] == [ANN.password, weak.password, None, None]
+    assert {kinds for _, kinds in asked} == {(Kind(64, 1, 1, 32), TODAY)}

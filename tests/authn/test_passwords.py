@@ -7,12 +7,20 @@ import time
 import pytest
 from argon2 import PasswordHasher
 
+from authproxy.authn import passwords
 from authproxy.authn.passwords import (
+    LANES,
+    MEMORY_KIB,
     NICE,
+    PASSES,
     PASSWORD_MOST,
+    TODAY,
+    Kind,
     PasswordChecks,
+    _matches,
     hash_password,
     is_outdated,
+    kinds_of,
 )
 from authproxy.model.errors import Refusal
 
@@ -40,14 +48,68 @@ def test_a_password_has_a_size() -> None:
     hash_password("a" * PASSWORD_MOST)
 
 
-def test_other_parameters_are_outdated() -> None:
-    """What was hashed with less is hashed anew at the next login."""
-    assert not is_outdated(hash_password(RIGHT))
-    assert is_outdated(PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(RIGHT))
+@pytest.mark.parametrize(
+    ("memory", "passes", "lanes", "outdated"),
+    [
+        (8192, 1, 1, True), (19_456, 1, 1, True), (19_455, 2, 4, True), (MEMORY_KIB, PASSES, LANES, False),
+        (47_104, 1, 1, False), (65_536, 3, 4, False), (12_288, 4, 1, False),
+    ],
+)  # fmt: skip
+def test_what_costs_less_than_today_is_outdated(
+    memory: int, passes: int, lanes: int, outdated: bool
+) -> None:
+    """It is hashed anew at the next login; what costs more, by whichever parameters, is never made weaker."""
+    assert is_outdated(Kind(memory, passes, lanes, 32).decoy()) is outdated
 
 
-async def test_nobodys_password_costs_what_somebodys_does() -> None:
-    """A real verification of a real hash with the same parameters."""
+def test_the_kinds_of_hashes() -> None:
+    """Each once, whatever the order of the users; today's where there are none."""
+    weak, strong = Kind(8192, 1, 1, 32), Kind(65_536, 3, 4, 32)
+    hashes = [hash_password(RIGHT), strong.decoy(), weak.decoy(), strong.decoy()]
+    assert kinds_of(hashes) == kinds_of(reversed(hashes)) == (weak, TODAY, strong)
+    assert kinds_of([]) == (TODAY,)
+    assert Kind.of(PasswordHasher().hash(RIGHT)) == Kind(65_536, 3, 4, 32)
+
+
+WEAK, MIDDLE = Kind(64, 1, 1, 32), Kind(128, 2, 1, 16)
+
+
+def hashed_as(kind: Kind) -> str:
+    """A hash of the right password."""
+    return PasswordHasher(kind.passes, kind.memory, kind.lanes, kind.length).hash(RIGHT)
+
+
+@pytest.mark.parametrize("kinds", [(TODAY,), (WEAK, MIDDLE), (WEAK, MIDDLE, TODAY)])
+async def test_every_try_is_the_same_work(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[Kind, ...]
+) -> None:
+    """One hash of each kind, in one order: for nobody, for everybody, with the right password and with any other."""
+    checks, work = PasswordChecks(), list[Kind]()
+
+    def matches(hashed: str, given: bytes) -> bool:
+        work.append(Kind.of(hashed))
+        return _matches(hashed, given)
+
+    monkeypatch.setattr(passwords, "_matches", matches)
+    for kind in kinds:
+        assert await checks.verify(hashed_as(kind), RIGHT, kinds)
+        for wrong in ("wrong", "", "a" * 100_000):
+            assert not await checks.verify(hashed_as(kind), wrong, kinds)
+    assert not await checks.verify(None, RIGHT, kinds)
+    assert work == list(kinds) * (4 * len(kinds) + 1)
+    checks.close()
+
+
+async def test_a_hash_of_no_kind_that_was_told_is_nobodys() -> None:
+    """Whoever calls says what there is; nothing else is right."""
+    checks = PasswordChecks()
+    assert not await checks.verify(hashed_as(WEAK), RIGHT, (MIDDLE,))
+    assert not await checks.verify(TODAY.decoy(), RIGHT)
+    checks.close()
+
+
+async def test_a_decoy_costs_what_a_hash_costs() -> None:
+    """A real verification of the same kind, which no password passes."""
     checks, hashed = PasswordChecks(), hash_password(RIGHT)
     await checks.verify(None, "warm")
 

@@ -1,12 +1,22 @@
 """The users file: what it may hold, where its mistakes are, and that it is never half written."""
 
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from authproxy.config.users import change_users, read_users, read_users_file, spelling
+from authproxy.config import users as module
+from authproxy.config.users import (
+    User,
+    _alone,
+    change_users,
+    read_users,
+    read_users_file,
+    replace_hashes,
+    spelling,
+)
 from authproxy.model.errors import ConfigError
 
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo"
@@ -105,4 +115,74 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for process in processes:
         process.join(20)
     assert len(read_users_file(file).by_name) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["users.yaml"]
+
+
+NEW = HASH.replace("m=19456", "m=19457")
+MARKS = "0123456789abcdef fedcba9876543210"
+
+
+def renew(_name: str, _user: User) -> tuple[str, str]:
+    """Whatever they have becomes `NEW`."""
+    return NEW, MARKS
+
+
+def test_a_hash_is_replaced_where_it_stands(tmp_path: Path) -> None:
+    """One of the users that are named; nothing else changes, whoever may read the file neither; a link stays a link."""
+    file, link = tmp_path / "users.yaml", tmp_path / "link.yaml"
+    file.write_text(f"# ours\n{GOOD}  bob: {{password: '{HASH}'}} # on leave\n")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    assert replace_hashes(link, ["bob", "nobody"], renew) == 1
+    assert file.read_text() == (
+        f"# ours\n{GOOD}  bob: {{password: '{NEW}', rehashed: {MARKS}}} # on leave\n"
+    )
+    assert (file.stat().st_mode & 0o777, link.is_symlink()) == (0o640, True)
+    assert replace_hashes(file, ["ann"], lambda _name, _user: None) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "users.yaml"]
+
+
+def test_a_hash_is_not_replaced_while_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for a writer, and whoever saved the file without asking anybody loses nothing."""
+    file = tmp_path / "users.yaml"
+    file.write_text(GOOD)
+    with _alone(tmp_path), pytest.raises(BlockingIOError):
+        replace_hashes(file, ["ann"], renew)
+
+    def meanwhile(_name: str, _user: User) -> tuple[str, str]:
+        file.write_text(GOOD + "# more\n")
+        return NEW, MARKS
+
+    with pytest.raises(BlockingIOError):
+        replace_hashes(file, ["ann"], meanwhile)
+    assert file.read_text() == GOOD + "# more\n"
+    monkeypatch.setattr(module, "renewed_text", lambda text, *_: text.replace("eng", "ops"))
+    with pytest.raises(ValueError, match="surroundings"):
+        replace_hashes(file, ["ann"], renew)
+    assert file.read_text() == GOOD + "# more\n"
+
+
+def test_a_file_whose_owner_cannot_be_kept_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another owner would be another who may read it."""
+    file = tmp_path / "users.yaml"
+    file.write_text(GOOD)
+    found = os.fstat
+
+    def others(descriptor: int) -> os.stat_result:
+        own = list(found(descriptor))
+        own[4] += 1
+        return os.stat_result(own)
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fstat", others)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(PermissionError):
+        replace_hashes(file, ["ann"], renew)
+    assert file.read_text() == GOOD
     assert [path.name for path in tmp_path.iterdir()] == ["users.yaml"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from authproxy.authn.password import password_mark
+from authproxy.authn.password_mark import password_mark
 from authproxy.authn.sessions import Sessions
 from authproxy.config.users import User
 from authproxy.state.opening import open_records

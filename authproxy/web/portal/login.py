@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlencode
 from aiohttp import web
 
 from authproxy.authn.oidc import OidcAuthenticator
-from authproxy.authn.password import PasswordAuthenticator, password_mark
+from authproxy.authn.password import PasswordAuthenticator
+from authproxy.authn.password_mark import password_mark
 from authproxy.config.users import User
 from authproxy.fetch import FetchError
 from authproxy.model.errors import Refusal

@@ -74,9 +74,7 @@ async def keep_form(request: Request, refusal: Refusal) -> None:
         raise refusal from None
     if body == _marker(request.cookies.get(portal.kept_cookie)):
         # The button of an earlier form, whose session has expired as well: that form is what is to be sent.
-        raise SentOn(
-            refusal.code, refusal.reason, login_head(request, RESEND), close=refusal.close
-        )
+        raise SentOn(refusal.code, refusal.reason, login_head(request, RESEND), close=refusal.close)
     form = KeptForm(
         session.authenticator,
         session.subject,

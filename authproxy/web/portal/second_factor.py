@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from authproxy.authn.password import PasswordAuthenticator, password_mark
+from authproxy.authn.password import PasswordAuthenticator
+from authproxy.authn.password_mark import password_mark
 from authproxy.authn.second_factor import SecondStep, browser_hash
 from authproxy.config.users import User
 from authproxy.model.errors import Refusal
