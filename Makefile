@@ -22,7 +22,7 @@ demo: .venv/.installed  ## run the program with a small backend and lines to try
 
 test: .venv/.installed  ## run the tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/real_parts.sh
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.installed  ## long fuzzing
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/real_parts.sh slow

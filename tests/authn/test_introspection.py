@@ -307,7 +307,9 @@ async def test_an_answer_is_waited_for_so_long(
 
 
 @pytest.mark.parametrize(
-    "text", [token(), new_key(), new_key()[:-1], "apk_", "\u00e9", "a b", "", "x" * 8193]
+    "text",
+    [token(), new_key(), new_key()[:-1], "apk_", "\u00e9", "a b", "", "x" * 8193],
+    ids=["jwt", "api key", "cut api key", "prefix", "not ASCII", "blank", "empty", "too long"],
 )
 async def test_what_is_none_of_its_tokens_is_never_sent(
     door: Door, issuer: Issuer, text: str

@@ -207,10 +207,10 @@ def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path) -> None:
     began = time.monotonic()
     done = subprocess.run(
         [PROGRAM[0], "-c", broken, "serve", "--config", str(file)],
-        env=environment(), capture_output=True, text=True, timeout=20, check=False,
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert 0.5 < time.monotonic() - began < 10
+    assert 0.5 < time.monotonic() - began < 30
     assert "cannot be started" in done.stderr
     assert done.stderr.count("starting it again") <= 4
     assert READY.search(done.stderr) is None
