@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from authproxy.cli.annotations import annotation
 from authproxy.cli.options import ConfigOption
+from authproxy.cli.sarif import sarif
 from authproxy.model.errors import ConfigError, Problem
 
 
@@ -58,9 +58,8 @@ def examine(config: str | None) -> list[Problem]:
     """All problems, those of the files that the configuration names among them."""
     from authproxy.assertions import assertions
     from authproxy.config.case_files import read_case_files
-    from authproxy.config.lint import lint_config
+    from authproxy.config.lint import lint_all
     from authproxy.config.load import find_config, load
-    from authproxy.policy.lint import lint
     from authproxy.runtime import upstream_settings, verification
     from authproxy.server.tls import read_certificates
     from authproxy.telemetry.tracing import compile_traces
@@ -84,7 +83,8 @@ def examine(config: str | None) -> list[Problem]:
     problems += read_case_files(loaded).problems
     if not any(p.severity == "error" for p in loaded.problems):
         # What a broken route would have used is not unused: warnings wait until the errors are mended.
-        problems += [*lint_config(loaded), *lint(loaded.policies)]
+        problems = lint_all(loaded, problems)
+    problems.sort(key=lambda p: (p.file != loaded.source.file, p.file, p.line, p.column))
     return problems
 
 
@@ -115,24 +115,4 @@ def _github(problems: Sequence[Problem]) -> str:
     )
 
 
-def _sarif(problems: Sequence[Problem]) -> str:
-    from authproxy import __version__
-
-    def result(p: Problem) -> dict[str, Any]:
-        region = {"startLine": p.line, "startColumn": p.column}
-        place = {"artifactLocation": {"uri": Path(p.file).as_posix()}, "region": region}
-        return {
-            "ruleId": p.code,
-            "level": p.severity,
-            "message": {"text": f"{p.text} — {p.remedy}"},
-            "locations": [{"physicalLocation": place}],
-        }
-
-    rules = [{"id": code} for code in dict.fromkeys(p.code for p in problems)]
-    driver = {"name": "authproxy", "version": __version__, "rules": rules}
-    run = {"tool": {"driver": driver}, "results": [result(p) for p in problems]}
-    schema = "https://json.schemastore.org/sarif-2.1.0.json"
-    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
-
-
-_WRITERS = {Format.text: _text, Format.json: _json, Format.github: _github, Format.sarif: _sarif}
+_WRITERS = {Format.text: _text, Format.json: _json, Format.github: _github, Format.sarif: sarif}

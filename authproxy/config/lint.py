@@ -1,7 +1,7 @@
 """What the configuration allows but probably does not mean: warnings about what nobody uses and files others can read."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 
 from authproxy.config.authenticators import (
@@ -12,12 +12,23 @@ from authproxy.config.authenticators import (
     OidcLogin,
     PasswordLogin,
 )
+from authproxy.config.ignoring import without_ignored
+from authproxy.config.lint_people import lint_people
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
 from authproxy.model.errors import Problem
+from authproxy.model.headers import HeaderRules
 from authproxy.model.source import Path
+from authproxy.policy.lint import lint
 
 OTHERS = stat.S_IRWXG & ~stat.S_IXGRP | stat.S_IRWXO
+
+
+def lint_all(loaded: Loaded, problems: Sequence[Problem] = ()) -> list[Problem]:
+    """These problems and all warnings, without what the files' own comments ignore."""
+    rules = HeaderRules(loaded.config.identity.strip if loaded.config is not None else ())
+    found = [*problems, *lint_config(loaded), *lint(loaded.policies, rules)]
+    return without_ignored(found, [loaded.source, *(source for _, source in loaded.policy_files)])
 
 
 def lint_config(loaded: Loaded) -> Iterator[Problem]:
@@ -26,6 +37,8 @@ def lint_config(loaded: Loaded) -> Iterator[Problem]:
         return
     yield from _unused(loaded, loaded.config)
     yield from _certificates(loaded, loaded.config)
+    yield from lint_people(loaded, loaded.config)
+    yield from _writable(loaded)
     for path, name in _private_files(loaded.config):
         yield from _readable(loaded, path, loaded.folder / name)
 
@@ -42,8 +55,8 @@ def _unused(loaded: Loaded, config: Config) -> Iterator[Problem]:
             if name not in used:
                 kind = section.removesuffix("s")
                 text, remedy = f"no route uses the {kind} `{name}`", "use it, or remove it"
-                yield loaded.source.problem(
-                    (section, name), f"unused-{kind}", text, remedy, severity="warning", key=True
+                yield loaded.source.warning(
+                    (section, name), f"unused-{kind}", text, remedy, key=True
                 )
 
 
@@ -68,14 +81,14 @@ def _certificates(loaded: Loaded, config: Config) -> Iterator[Problem]:
             f"`{name}` takes {what}, and no listener asks for one",
             "add `client_certificates` to the `tls` of a listener",
         )
-        yield loaded.source.problem(("authenticators", name), "certificate-never-asked", text, remedy, severity="warning", key=True)  # fmt: skip
+        yield loaded.source.warning(("authenticators", name), "certificate-never-asked", text, remedy, key=True)  # fmt: skip
     for path, wanted in asking[1:] if takers else ():
         if wanted.authorities != asking[0][1].authorities:
             text, remedy = (
                 f"{wanted.authorities} are other authorities than those of another listener: a subject is the same, whichever signed for it",
                 "name the same authorities, or let policies ask for `claims.issuer`",
             )
-            yield loaded.source.problem((*path, "authorities"), "authorities-differ", text, remedy, severity="warning")  # fmt: skip
+            yield loaded.source.warning((*path, "authorities"), "authorities-differ", text, remedy)  # fmt: skip
 
 
 def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
@@ -115,4 +128,18 @@ def _readable(loaded: Loaded, path: Path, file: FilePath) -> Iterator[Problem]:
             f"others can read {file.name} (mode {mode & 0o777:o})",
             f"chmod 600 {file.name}",
         )
-        yield loaded.source.problem(path, "key-file-mode", text, remedy, severity="warning")
+        yield loaded.source.warning(path, "key-file-mode", text, remedy)
+
+
+def _writable(loaded: Loaded) -> Iterator[Problem]:
+    """Whoever can write one of these files decides everything."""
+    files = [(loaded.source, loaded.file)]
+    files += [(source, FilePath(source.file)) for _, source in loaded.policy_files]
+    for source, file in files:
+        try:
+            mode = file.stat().st_mode
+        except OSError:
+            continue  # it was read a moment ago, and is being replaced
+        if mode & stat.S_IWOTH:
+            text = f"everybody can change {file.name} (mode {mode & 0o777:o})"
+            yield source.warning((), "writable-file", text, f"chmod o-w {file.name}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from authproxy.config.comments import MARK, Span, read_ignores, span_of
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.source import Path, Source
 
@@ -33,19 +34,21 @@ def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
     if len(text) > SIZE_MOST:
         raise ConfigError([Problem(file, 1, 1, "too-large", "the file is over 32 MiB", "split it")])
     try:
-        tags = _check_events(text, file)
+        spans: list[Span] | None = [] if MARK in text else None
+        tags = _check_events(text, file, spans)
         node = _Loader(text).get_single_node()
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_syntax(error, file)]) from None
     walk = _Walk(file)
     data = walk.visit(node, (), 0) if node is not None else None
-    source = Source(file, walk.values, walk.keys, walk.inside)
+    ignores = read_ignores(text, spans or ())
+    source = Source(file, walk.values, walk.keys, walk.inside, ignores)
     # What stands behind an alias is looked at wherever it is used.
     return data, source, list(dict.fromkeys([*tags, *walk.problems]))
 
 
-def _check_events(text: bytes, file: str) -> list[Problem]:
-    """Refuse what is nested deeper than any configuration, before it is composed, and note tags.
+def _check_events(text: bytes, file: str, spans: list[Span] | None) -> list[Problem]:
+    """Refuse what is nested deeper than any configuration, before it is composed; note tags, and texts where asked to.
 
     The C composer recurses on the C stack (100,000 brackets end the process); the C parser's events do not.
     """
@@ -58,6 +61,8 @@ def _check_events(text: bytes, file: str) -> list[Problem]:
                 raise ConfigError([_at(event, file, "too-deep", TOO_DEEP, "flatten it")])
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif spans is not None and isinstance(event, yaml.ScalarEvent):
+            spans.append(span_of(event))
         if getattr(event, "tag", None) is not None:
             problems.append(_at(event, file, "bad-tag", "YAML tags are not used here", "remove it"))
     return problems

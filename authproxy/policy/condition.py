@@ -219,7 +219,7 @@ _PLACE = re.compile(r"<input>:(-?\d+):(-?\d+): (?:Syntax error: )?(.*)")
 _NOISE = re.compile(r" \[INVALID_ARGUMENT\]$| \(in container ''\)| expecting .*$")
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
 _FIELD = re.compile(r"(?<![\w.])(request|identity)\.(\w+)")
-_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
+MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
 
 
 def without_texts(source: str) -> str:
@@ -243,7 +243,7 @@ def _compile(source: str) -> Any:
 def _check_names(source: str) -> None:
     bare = without_texts(source)
     # The binding stops an evaluation after 10,000 iterations; each may build a list as long as the claims are.
-    if len(_MACRO.findall(bare)) > COMPREHENSIONS_MOST:
+    if len(MACRO.findall(bare)) > COMPREHENSIONS_MOST:
         raise ExpressionError(f"an expression may have {COMPREHENSIONS_MOST} comprehensions")
     for found in _FIELD.finditer(bare):
         known = REQUEST_FIELDS if found[1] == "request" else IDENTITY_FIELDS

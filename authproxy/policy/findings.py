@@ -45,3 +45,7 @@ class Findings:
         there = ", ".join(sorted(known)) or "none"
         text = f"there is no {kind} `{name[:80]}`"
         self.wrong(path, f"unknown-{kind}", text, f"there is: {there}")
+
+    def warn(self, path: Path, code: str, text: str, remedy: str, **where: Any) -> None:
+        """Note what is allowed but hardly meant."""
+        self.problems.append(self.source.warning(self.path + path, code, text, remedy, **where))

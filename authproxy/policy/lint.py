@@ -1,76 +1,57 @@
-"""What is allowed but probably not meant: warnings about policies, each with its place, code and remedy."""
+"""What is allowed but probably not meant: warnings about policies, each with its place, code and remedy.
 
-from collections.abc import Collection, Iterator
+A warning is certain: what it says is so, only whether it is meant is the reader's to say. All of it together costs
+little more than reading the routes once.
+"""
 
 from authproxy.model.errors import Problem
-from authproxy.model.source import Path, Source
-from authproxy.policy.condition import Entry
+from authproxy.model.headers import HeaderRules
+from authproxy.policy.document import RouteDocument
+from authproxy.policy.findings import Findings
+from authproxy.policy.lint_entries import holds_for_everyone, lint_entries
+from authproxy.policy.lint_expressions import lint_expressions
+from authproxy.policy.lint_patterns import lint_patterns
 from authproxy.policy.parse import Policies
 from authproxy.policy.table import Route
 
 
-def lint(policies: Policies) -> Iterator[Problem]:
-    """The warnings about routes, in the order of the files."""
+def lint(policies: Policies, rules: HeaderRules) -> list[Problem]:
+    """The warnings about routes. `rules` say which header fields policies see."""
+    problems: list[Problem] = []
+    found = {
+        route.name: Findings(*policies.places[route.name], (), problems)
+        for route in policies.table.routes
+    }
+    anyone = {
+        route.name
+        for route in policies.table.routes
+        if _is_open(route, policies.documents[route.name])
+    }
+    through = lint_patterns(policies.table, found, anyone)
     for route in policies.table.routes:
-        source, path = policies.places[route.name]
-        yield from _lint_route(route, source, path)
+        wanted, findings = policies.documents[route.name], found[route.name]
+        if route.name in anyone - through:
+            text = f"the route `{route.name}` is open to anyone"
+            remedy = "name authenticators and `allow`, or keep it if that is meant"
+            findings.warn(("authenticate",), "open-route", text, remedy)
+        _lint_shadow(wanted, findings)
+        lint_entries(wanted, route.authenticators, findings)
+        lint_expressions(wanted, rules, findings)
+    return problems
 
 
-def _lint_route(route: Route, source: Source, path: Path) -> Iterator[Problem]:
-    name = f"the route `{route.name}`"
-    if not route.authenticators and route.allow is None:
-        text = f"{name} is open to anyone"
-        remedy = "name authenticators and `allow`, or keep it if that is meant"
-        yield source.problem(
-            (*path, "authenticate"), "open-route", text, remedy, severity="warning"
-        )
-    if route.shadow:
-        text = f"{name} is in shadow mode: nobody is refused as forbidden"
-        yield source.problem(
-            (*path, "mode"),
-            "shadow-mode",
-            text,
-            "set `mode: enforce` when the log agrees",
-            severity="warning",
-        )
-    for listed in ("deny", "allow"):
-        yield from _lint_entries(getattr(route, listed) or (), listed, name, source, path)
-    if len(route.authenticators) > 1:
-        yield from _lint_subjects(route, name, source, path)
+def _is_open(route: Route, wanted: RouteDocument) -> bool:
+    if route.authenticators:
+        return False
+    return not isinstance(wanted.allow, list) or holds_for_everyone(wanted.allow, ())
 
 
-def _lint_entries(
-    entries: Collection[Entry], listed: str, name: str, source: Source, path: Path
-) -> Iterator[Problem]:
-    """An entry whose conditions include all of an earlier one's decides nothing."""
-    seen: list[set[str]] = []
-    for index, entry in enumerate(entries):
-        texts = {condition.text for condition in entry.conditions}
-        earlier = next((i for i, other in enumerate(seen) if other <= texts), None)
-        if earlier is not None:
-            text = f"{name}: {listed}[{index}] never decides, {listed}[{earlier}] holds whenever it does"
-            yield source.problem(
-                (*path, listed, index),
-                "unreachable-entry",
-                text,
-                "remove it, or make the earlier one narrower",
-                severity="warning",
-            )
-        seen.append(texts)
-
-
-def _lint_subjects(route: Route, name: str, source: Source, path: Path) -> Iterator[Problem]:
-    for listed in ("deny", "allow"):
-        for index, entry in enumerate(getattr(route, listed) or ()):
-            texts = [condition.text for condition in entry.conditions]
-            if any(t.startswith("subjects:") for t in texts) and not any(
-                t.startswith("authenticators:") for t in texts
-            ):
-                text = f"{name} names subjects, and takes them from several authenticators: the same name may be two people"
-                yield source.problem(
-                    (*path, listed, index, "subjects"),
-                    "ambiguous-subjects",
-                    text,
-                    "add `authenticators: [NAME]` to the entry",
-                    severity="warning",
-                )
+def _lint_shadow(wanted: RouteDocument, findings: Findings) -> None:
+    remedy = "set `mode: enforce` when the log agrees"
+    if wanted.mode == "shadow":
+        text = f"the route `{wanted.name}` is in shadow mode: nobody is refused as forbidden"
+        findings.warn(("mode",), "shadow-mode", text, remedy)
+    for index, limit in enumerate(wanted.rate_limits or ()):
+        if limit.mode == "shadow":
+            text = f"a limit of the route `{wanted.name}` is in shadow mode: it refuses nobody"
+            findings.warn(("rate_limits", index, "mode"), "shadow-mode", text, remedy)

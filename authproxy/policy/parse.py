@@ -39,9 +39,10 @@ class Names:
 
 @dataclass(slots=True)
 class Policies:
-    """All routes, where each stands, and what is wrong."""
+    """All routes, each as it is written and where it stands, and what is wrong."""
 
     table: Table = field(default_factory=Table)
+    documents: dict[str, RouteDocument] = field(default_factory=dict)
     places: dict[str, tuple[Source, Path]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -58,17 +59,18 @@ def parse_policies(
             route = _RouteReader(wanted, findings, names).read()
             # A route whose name or pattern is a placeholder can be in nobody's way.
             if not {"name", "match"} & set(damaged):
-                _enter(policies, route, findings)
+                _enter(policies, route, wanted, findings)
     return policies
 
 
-def _enter(policies: Policies, route: Route, findings: Findings) -> None:
+def _enter(policies: Policies, route: Route, wanted: RouteDocument, findings: Findings) -> None:
     if route.name in policies.places:
         first = _at(*policies.places[route.name])
         text = f"the route name `{route.name}` is taken in {first}"
         findings.wrong(("name",), "duplicate-route", text, "names are unique over all files")
         return
     policies.places[route.name] = (findings.source, findings.path)
+    policies.documents[route.name] = wanted
     for other in dict.fromkeys(policies.table.add(route)):
         there = _at(*policies.places[other.name])
         text = f"`{route.name}` and `{other.name}` ({there}) match the same requests"

@@ -57,10 +57,19 @@ class Route:
 
 @dataclass(slots=True)
 class Leaf:
-    """The routes of one host and path pattern: by method, and the one for any method."""
+    """The routes of one host and path pattern (as they are written; no host: any): by method, and the one for any method."""
 
+    host: str
+    path: str
     by_method: dict[str, Route] = field(default_factory=dict)
     any_method: Route | None = None
+
+    @property
+    def routes(self) -> Iterable[Route]:
+        """All of them, each once."""
+        return dict.fromkeys(
+            [*self.by_method.values(), *([self.any_method] if self.any_method else [])]
+        )
 
     def add(self, route: Route) -> Route | None:
         """Take the route in; the route that it ties with where there is one."""
@@ -137,11 +146,12 @@ class Table:
     def candidates(self, host: str, target: Target) -> Iterable[Route]:
         """The routes that share the pattern which this host and path come to, whatever their methods."""
         leaf = self._pattern(host, target.segments)
-        if leaf is None:
-            return ()
-        return dict.fromkeys(
-            [*leaf.by_method.values(), *([leaf.any_method] if leaf.any_method else [])]
-        )
+        return () if leaf is None else leaf.routes
+
+    def patterns(self, host: str, segments: tuple[str, ...]) -> Iterator[Leaf]:
+        """Every pattern that this host and path fit. The first decides, the others are never tried."""
+        for root in self._roots(host):
+            yield from _fitting(root, segments, 0)
 
     def _pattern(self, host: str, segments: tuple[str, ...]) -> Leaf | None:
         if not self._exact and not self._suffixes:
@@ -163,7 +173,8 @@ class Table:
                 dot = host.find(".", dot + 1)
         yield self._any
 
-    def _leaf(self, host: str, path: str) -> Leaf:
+    def node(self, host: str, path: str) -> Node:
+        """Where a pattern of the table ends, its final `**` left out."""
         if not host:
             node = self._any
         elif host.startswith("*"):
@@ -171,17 +182,20 @@ class Table:
         else:
             node = self._exact.setdefault(host, Node())
         segments = path[1:].split("/")
-        rest = segments[-1] == "**"
-        for segment in segments[:-1] if rest else segments:
+        for segment in segments[:-1] if segments[-1] == "**" else segments:
             if segment == "*":
                 node.star = node.star or Node()
                 node = node.star
             else:
                 node = node.literal.setdefault(segment, Node())
-        if rest:
-            node.rest = node.rest or Leaf()
+        return node
+
+    def _leaf(self, host: str, path: str) -> Leaf:
+        node = self.node(host, path)
+        if path.endswith("/**"):
+            node.rest = node.rest or Leaf(host, path)
             return node.rest
-        node.end = node.end or Leaf()
+        node.end = node.end or Leaf(host, path)
         return node.end
 
 
@@ -202,3 +216,18 @@ def _descend(node: Node, segments: tuple[str, ...], at: int) -> Leaf | None:
         if found is not None:
             return found
     return node.rest
+
+
+def _fitting(node: Node, segments: tuple[str, ...], at: int) -> Iterator[Leaf]:
+    """All that `_descend` would find, one after the other failing."""
+    if at == len(segments):
+        if node.end is not None:
+            yield node.end
+    else:
+        child = node.literal.get(segments[at])
+        if child is not None:
+            yield from _fitting(child, segments, at + 1)
+        if node.star is not None and segments[at]:
+            yield from _fitting(node.star, segments, at + 1)
+    if node.rest is not None:
+        yield node.rest

@@ -2,12 +2,13 @@
 
 import pytest
 
+from authproxy.model.headers import HeaderRules
 from authproxy.policy.lint import lint
 from tests.policy.reading import parsed, route_text
 
 
 def warnings(more: str = "", **parts: str) -> list[str]:
-    return [p.code for p in lint(parsed(route_text(more, **parts)))]
+    return [p.code for p in lint(parsed(route_text(more, **parts)), HeaderRules())]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_what_is_probably_not_meant_is_a_warning(
 
 def test_a_warning_is_no_error_and_has_a_place() -> None:
     """It says where, and what to do."""
-    (problem,) = lint(parsed(route_text("mode: shadow")))
+    (problem,) = lint(parsed(route_text("mode: shadow")), HeaderRules())
     assert problem.severity == "warning"
     assert (problem.file, problem.line) == ("0.yaml", 1)
     assert problem.column > 1
