@@ -21,15 +21,16 @@ from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
+from authproxy.logs import open_access_log, open_decision_log
 from authproxy.model.address import Networks
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.exchange import Exchange
 from authproxy.model.headers import HeaderRules, IdentityProfile
 from authproxy.model.identity import Identity
 from authproxy.model.rate import parse_rate
-from authproxy.model.source import Path as SourcePath
 from authproxy.policies import backend_host
 from authproxy.policy.outbound import Outbound
+from authproxy.policy.record import Recorder, reads_of
 from authproxy.policy.table import Route, RouteLimit, Table
 from authproxy.rate_limits.limiter import Limiter
 from authproxy.rate_limits.step import Step
@@ -37,7 +38,8 @@ from authproxy.state.memory import MemoryStore
 from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
 from authproxy.state.store import Store
-from authproxy.telemetry.access_log import AccessLog
+from authproxy.telemetry.decision_log import DecisionLog
+from authproxy.telemetry.line_log import LineLog
 from authproxy.telemetry.tracing import Traces, compile_traces
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
@@ -73,7 +75,7 @@ class Runtime:
     store: Store
     records: Records
     revocations: Revocations
-    access_log: AccessLog
+    access_log: LineLog
     upstreams: Mapping[str, "UpstreamSettings"]
     authenticators: Mapping[str, Authenticator]
     sessions: Sessions
@@ -81,6 +83,7 @@ class Runtime:
     own_cookies: frozenset[bytes] = frozenset()
     assertions: Assertions | None = None
     traces: Traces | None = None
+    decisions: DecisionLog | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -89,6 +92,15 @@ class Runtime:
         """The authenticators that people log in to."""
         found = self.authenticators.items()
         return {name: one for name, one in found if isinstance(one, LoginAuthenticator)}
+
+    @property
+    def logs(self) -> tuple[LineLog, ...]:
+        """The files that lines are written to."""
+        return (
+            (self.access_log,)
+            if self.decisions is None
+            else (self.access_log, self.decisions.lines)
+        )
 
     def idle_timeout(self, exchange: Exchange) -> float:
         """How long a body of this exchange may be silent, in seconds."""
@@ -296,8 +308,8 @@ def compile_runtime(
         limiter=limiter,
         store=store,
         access_log=previous.access_log
-        if previous is not None and previous.config.logging == config.logging
-        else _access_log(loaded),
+        if previous is not None and previous.config.logging.access == config.logging.access
+        else open_access_log(loaded),
         upstreams=upstreams,
         authenticators=decides.authenticators,
         records=decides.records,
@@ -307,6 +319,7 @@ def compile_runtime(
         assertions=signing,
         own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
         traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
+        decisions=_decision_log(loaded, decides, previous),
         cache=decides.cache,
     )
 
@@ -344,14 +357,11 @@ def _failures_step(config: Config) -> Step:
     return Step([RouteLimit("failed-authentications", rate, "address")], "failed")
 
 
-def _access_log(loaded: Loaded) -> AccessLog:
-    settings = loaded.usable().logging.access
-    path = settings.path if settings.path == "-" else str(loaded.folder / settings.path)
-    try:
-        return AccessLog(path, settings.format)
-    except OSError as error:
-        text = f"the access log {path} cannot be opened: {(error.strerror or str(error)).lower()}"
-        where: SourcePath = ("logging", "access", "path")
-        raise ConfigError(
-            [loaded.source.problem(where, "unwritable", text, "check its path and mode")]
-        ) from None
+def _decision_log(
+    loaded: Loaded, decides: Verification, previous: Runtime | None
+) -> DecisionLog | None:
+    if loaded.usable().logging.decisions is None:
+        return None
+    slots = [slot.name for one in decides.authenticators.values() for slot in one.slots]
+    recorder = Recorder(reads_of(decides.table), loaded.policy_digest, slots, decides.header_rules)
+    return open_decision_log(loaded, recorder, previous.decisions if previous else None)

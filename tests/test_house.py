@@ -26,6 +26,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "web/portal/storage.py": "tests/web/portal/test_logout.py",
     "web/portal/texts.py": "tests/web/portal/test_pages.py",
     "authenticators.py": "tests/test_runtime.py",
+    "logs.py": "tests/server/test_reload.py",
 }
 # Who opens files, beside config/load.py: file -> which ones, and why there.
 OPENS: dict[str, str] = {
@@ -37,7 +38,7 @@ OPENS: dict[str, str] = {
     "web/portal/pages.py": "the style sheet that comes with it, at import",
     "assertions.py": "the key of the assertion, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
-    "telemetry/access_log.py": "its own log, for appending",
+    "telemetry/line_log.py": "the logs that the configuration names, for appending",
     "telemetry/tracing.py": "the authorities of the collector, at load",
     "state/lmdb.py": "its own folder: what marks an environment as opened since this boot",
     "state/lmdb_records.py": "its own folder: room for the lock before LMDB maps it",

@@ -3,6 +3,7 @@
 Loading never stops at the first problem; whoever needs a usable configuration asks for `usable()`.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -38,6 +39,12 @@ class Loaded:
     def folder(self) -> FilePath:
         """Where relative paths of the configuration begin."""
         return self.file.parent
+
+    @property
+    def policy_digest(self) -> str:
+        """A digest of the routes of all policy files, the same in whatever order and files they stand."""
+        routes = sorted(r.model_dump_json() for doc, _ in self.policy_files for r in doc.routes)
+        return hashlib.sha256("\n".join(routes).encode()).hexdigest()[:16]
 
     def usable(self) -> Config:
         """The configuration.

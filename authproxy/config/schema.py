@@ -236,11 +236,32 @@ class AccessLog(Section):
     format: Literal["json", "combined", "none"] = "json"
 
 
+class DecisionLog(Section):
+    """One line a decision, with what the policies read, for `authproxy policy replay`."""
+
+    path: StrictStr
+
+    @field_validator("path")
+    @classmethod
+    def _file(cls, value: str) -> str:
+        if value in {"", "-"}:
+            remedy = "name a file, such as `decisions.log`"
+            raise wrong("bad-path", "the decision log needs a file of its own", remedy)
+        return value
+
+
 class Logging(Section):
     """What is written down."""
 
     access: AccessLog = AccessLog()
-    decisions: later("the decision log") = None  # type: ignore[valid-type]
+    decisions: DecisionLog | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Logging":
+        if self.decisions is not None and self.decisions.path == self.access.path:
+            remedy = "give `decisions` a path of its own"
+            raise wrong("bad-path", "the access log has the same file", remedy)
+        return self
 
 
 class GlobalLimit(RateLimit):

@@ -16,6 +16,7 @@ from cel_expr_python import cel
 from authproxy.model.address import Address, Network, Networks
 from authproxy.model.claims import MISSING, find_claim, same
 from authproxy.model.exchange import Exchange
+from authproxy.policy.reads import GROUPS, NOTHING, SCOPES, Reads, named_claim, read_by
 
 SOURCE_MOST = 4096
 COMPREHENSIONS_MOST = 8
@@ -33,10 +34,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition as written, and its test. A declarative test over something missing does not hold."""
+    """One condition as written, its test, and what that reads. A declarative test over something missing does not hold."""
 
     text: str
     test: Callable[[Exchange], bool | str]
+    reads: Reads = NOTHING
 
     def outcome(self, exchange: Exchange) -> Outcome:
         """True or False; a text is an error, and an error never holds."""
@@ -46,9 +48,15 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of `allow` or `deny`: its conditions must all hold."""
+    """One entry of `allow` or `deny`: its conditions must all hold. In shadow it refuses nobody, and is noted."""
 
     conditions: tuple[Condition, ...]
+    shadow: bool = False
+
+    @property
+    def reads(self) -> Reads:
+        """What its conditions read."""
+        return NOTHING.union(*(condition.reads for condition in self.conditions))
 
     @property
     def text(self) -> str:
@@ -74,6 +82,7 @@ def groups(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"groups: {_listed(wanted)}",
         lambda x: x.identity is not None and not names.isdisjoint(x.identity.groups),
+        frozenset({GROUPS}),
     )
 
 
@@ -83,6 +92,7 @@ def scopes(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"scopes: {_listed(wanted)}",
         lambda x: x.identity is not None and names <= x.identity.scopes,
+        frozenset({SCOPES}),
     )
 
 
@@ -128,9 +138,8 @@ def claim(name: str, wanted: Any) -> Condition:
         held = found if isinstance(found, list) else [found]
         return any(same(one, value) for one in held for value in values)
 
-    return Condition(
-        f"claims.{name}: {_listed(values) if isinstance(wanted, list) else wanted}", test
-    )
+    text = f"claims.{name}: {_listed(values) if isinstance(wanted, list) else wanted}"
+    return Condition(text, test, named_claim(name))
 
 
 # What of a login somebody knows, has or is (RFC 8176 section 2): two of a kind are one factor.
@@ -149,7 +158,7 @@ def _has_two_factors(exchange: Exchange) -> bool:
     return "mfa" in methods or sum(not kind.isdisjoint(methods) for kind in _KINDS) > 1
 
 
-SECOND_FACTOR = Condition("second_factor: true", _has_two_factors)
+SECOND_FACTOR = Condition("second_factor: true", _has_two_factors, named_claim("amr"))
 
 
 class Expression:
@@ -205,7 +214,7 @@ def when(source: str) -> Condition:
     Raises:
         ExpressionError: it cannot be used.
     """
-    return Condition(f"when: {source}", Expression(source, boolean=True).test)
+    return Condition(f"when: {source}", Expression(source, boolean=True).test, read_by(source))
 
 
 @lru_cache(maxsize=1)

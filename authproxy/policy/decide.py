@@ -71,9 +71,13 @@ def is_forwarded_preflight(route: Route, exchange: Exchange) -> bool:
 
     One with a body is no preflight (Fetch standard section 4.8), and nobody's bytes pass for one.
     """
+    return route.forward_preflight and is_preflight(exchange)
+
+
+def is_preflight(exchange: Exchange) -> bool:
+    """Does a browser ask whether it may (Fetch standard section 4.8)?"""
     return (
-        route.forward_preflight
-        and exchange.method == "OPTIONS"
+        exchange.method == "OPTIONS"
         and not exchange.fields.has_body
         and "origin" in exchange.headers
         and "access-control-request-method" in exchange.headers
@@ -99,18 +103,33 @@ def authorize(route: Route, exchange: Exchange, trace: Trace | None = None) -> s
     """None where the identity may use the route, else why not.
 
     A `deny` entry that holds refuses whatever `allow` says, and so does a second factor that is wanted and was not used; an error holds in `deny` and fails in `allow`.
+    Entries in shadow refuse nobody: who passes only because they are is noted in the exchange.
     """
+    withheld = ""
     for index, entry in enumerate(route.deny):
         if _holds(entry, exchange, True, trace, "deny", index):
-            return f"deny[{index}]"
+            if not entry.shadow:
+                return f"deny[{index}]"
+            withheld = withheld or f"deny[{index}]"
     if route.second_factor and not _has_second_factor(exchange, trace):
         return "second_factor"
     if route.allow is None:
-        return None if exchange.identity is not None or not route.authenticators else "no identity"
-    for index, entry in enumerate(route.allow):
-        if _holds(entry, exchange, False, trace, "allow", index):
-            return None
-    return "no entry of allow holds"
+        if exchange.identity is None and route.authenticators:
+            return "no identity"
+    else:
+        only = ""  # the first of those in shadow that lets it in
+        for index, entry in enumerate(route.allow):
+            if _holds(entry, exchange, False, trace, "allow", index):
+                if not entry.shadow:
+                    break
+                only = only or f"only allow[{index}] holds"
+        else:
+            if not only:
+                return "no entry of allow holds"
+            withheld = withheld or only
+    if withheld:
+        exchange.shadow, exchange.reason = "forbidden", withheld
+    return None
 
 
 def _holds(

@@ -62,7 +62,7 @@ def _is_literal(host: str) -> bool:
 
 
 class Entry(Section):
-    """Conditions that must all hold."""
+    """Conditions that must all hold. In `mode: shadow` the entry refuses nobody: whom it would is noted."""
 
     groups: Texts | None = None
     scopes: Texts | None = None
@@ -76,6 +76,7 @@ class Entry(Section):
         | None
     ) = None
     when: StrictStr | None = None
+    mode: Literal["enforce", "shadow"] = "enforce"
 
 
 Entries = Annotated[list[Entry], Field(min_length=1)]

@@ -17,7 +17,8 @@ from authproxy.policy.findings import Findings
 
 _Of = TypeVar("_Of")
 _IDENTITY_WORDS = re.compile(r"(?<![\w.])(identity|claims)\b")
-_NEED_NO_IDENTITY = frozenset({"networks", "when"})
+_NO_CONDITIONS = frozenset({"mode"})
+_NEED_NO_IDENTITY = frozenset({"networks", "when"}) | _NO_CONDITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class EntryReader:
             return None
 
     def _entry(self, path: Path, entry: EntryDocument) -> Entry:
-        if not entry.model_fields_set:
+        if not entry.model_fields_set - _NO_CONDITIONS:
             text = "an entry without conditions would hold for everyone"
             self.findings.wrong(path, "empty-entry", text, "write a condition, or remove the entry")
         if self.is_open:
             self._refuse_identity(path, entry)
-        return Entry(tuple(self._conditions(path, entry)))
+        return Entry(tuple(self._conditions(path, entry)), entry.mode == "shadow")
 
     def _refuse_identity(self, path: Path, entry: EntryDocument) -> None:
         for word in sorted(entry.model_fields_set - _NEED_NO_IDENTITY):

@@ -51,6 +51,16 @@ def _lint_shadow(wanted: RouteDocument, findings: Findings) -> None:
     if wanted.mode == "shadow":
         text = f"the route `{wanted.name}` is in shadow mode: nobody is refused as forbidden"
         findings.warn(("mode",), "shadow-mode", text, remedy)
+    lists = (("deny", wanted.deny or ()), ("allow", wanted.allow or ()))
+    for listed, entries in lists:
+        for index, entry in enumerate(() if isinstance(entries, str) else entries):
+            if entry.mode == "shadow":
+                does = "refuses nobody" if listed == "deny" else "still lets in"
+                text = f"the route `{wanted.name}`: {listed}[{index}] is in shadow mode and {does}"
+                where = (listed, index, "mode")
+                findings.warn(
+                    where, "shadow-mode", text, "enforce or remove it when the log agrees"
+                )
     for index, limit in enumerate(wanted.rate_limits or ()):
         if limit.mode == "shadow":
             text = f"a limit of the route `{wanted.name}` is in shadow mode: it refuses nobody"

@@ -41,6 +41,8 @@ def lint_entries(wanted: RouteDocument, authenticators: Collection[str], found: 
 def _lint_everyone(
     listed: str, entries: Sequence[Entry], authenticators: Collection[str], found: Findings
 ) -> None:
+    if listed == "deny":
+        entries = [entry for entry in entries if entry.mode == "enforce"]
     if not holds_for_everyone(entries, authenticators):
         return
     if listed == "deny":
@@ -135,7 +137,8 @@ def _lint_unreachable(
     for listed, entries, known in (("deny", deny, denied), ("allow", allow, allowed)):
         for index, entry in enumerate(entries):
             other = denied.held_by(entry) or known.held_by(entry)
-            known.add(entry)
+            if entry.mode == "enforce":  # in shadow it decides nothing about those behind it
+                known.add(entry)
             if other is None:
                 continue
             text = f"the route `{name}`: {listed}[{index}] never decides, {other} holds whenever it does"

@@ -23,7 +23,8 @@ def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
     for result, count in limiter.unavailable.items():
         bring("authproxy_limits_unavailable_total", limiter, count, result=result)
     bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
-    bring("authproxy_log_lines_lost_total", runtime.access_log, runtime.access_log.lost)
+    for lines in runtime.logs:
+        bring("authproxy_log_lines_lost_total", lines, lines.lost, log=lines.name)
     if runtime.traces is not None:
         exporter = runtime.traces.exporter
         bring("authproxy_spans_total", exporter, exporter.sent, result="sent")

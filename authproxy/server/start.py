@@ -56,7 +56,8 @@ def start(loaded: Loaded, workers: int | None) -> int:
     try:
         listening, admin = _bind(loaded)
     except Exception:
-        runtime.access_log.close()
+        for lines in runtime.logs:
+            lines.close()
         raise
     for problem in loaded.problems:
         say(str(problem))  # warnings: errors would have ended it
@@ -131,7 +132,8 @@ class _Service:
 
     def _problems(self) -> Sequence[Problem] | None:
         """Why the workers would not take over what is in the files now; if they would, later ones begin with it."""
-        self.runtime.access_log.rotate()  # its file may have been moved away, whatever becomes of the reload
+        for lines in self.runtime.logs:
+            lines.rotate()  # its file may have been moved away, whatever becomes of the reload
         try:
             prepared = prepare(self.loaded.file, os.environ, self.runtime, self.watch)
         except ConfigError as error:
@@ -145,8 +147,9 @@ class _Service:
         return None
 
     def _take_over(self, prepared: Prepared) -> None:
-        if prepared.runtime.access_log is not self.runtime.access_log:
-            self.runtime.access_log.close()
+        for lines in self.runtime.logs:
+            if lines not in prepared.runtime.logs:
+                lines.close()
         for index, certificates in prepared.certificates.items():
             self.listening[index] = replace(self.listening[index], certificates=certificates)
         self.loaded, self.runtime = prepared.loaded, prepared.runtime

@@ -30,8 +30,8 @@ from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.server.tending import Tending
 from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
-from authproxy.telemetry.access_log import AccessLog
 from authproxy.telemetry.exposition import exposition
+from authproxy.telemetry.line_log import LineLog
 from authproxy.telemetry.metrics import Metrics, Pages
 from authproxy.telemetry.rates import Rates
 from authproxy.telemetry.reload_record import last_reload
@@ -84,7 +84,7 @@ class Worker:
         self._main = main
         self._reloading = asyncio.Lock()
         self._asked = False  # for a reload that has not begun
-        self._retired: list[AccessLog] = []  # what requests under way still write to
+        self._retired: list[LineLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys = KeyRefresh(self._metrics)
         self._tending = Tending()
@@ -144,7 +144,8 @@ class Worker:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP, last})
 
     def _rotate(self) -> None:
-        self._runtime.access_log.rotate()  # its file may have been moved away
+        for lines in self._runtime.logs:
+            lines.rotate()  # its file may have been moved away
 
     def _end_at_once(self) -> None:
         self._at_once.set()
@@ -200,10 +201,11 @@ class Worker:
         previous, runtime = self._runtime, prepared.runtime
         bring_figures(previous, self._metrics)  # what is not taken over counts no further
         unneeded = runtime.open_pools(previous)
-        if previous.access_log is runtime.access_log:
-            runtime.access_log.rotate()
-        else:
-            self._retire(previous.access_log)
+        for lines in previous.logs:
+            if lines in runtime.logs:
+                lines.rotate()
+            else:
+                self._retire(lines)
         self._runtime = runtime
         await self._listeners.take_over(runtime, prepared.certificates)
         self._tending.follow(runtime.authenticators)
@@ -222,9 +224,9 @@ class Worker:
         if before is not None:
             await asyncio.to_thread(before.exporter.close)  # it sends what waits
 
-    def _retire(self, access_log: AccessLog) -> None:
+    def _retire(self, lines: LineLog) -> None:
         """Requests under way still write to it; only so many are kept open."""
-        self._retired.append(access_log)
+        self._retired.append(lines)
         if len(self._retired) > RETIRED_MOST:
             self._retired.pop(0).close()
 
@@ -266,8 +268,8 @@ class Worker:
             if self._lifecycle is not None:
                 self._lifecycle.alive()
             try:
-                for access_log in (self._runtime.access_log, *self._retired):
-                    access_log.flush()
+                for lines in (*self._runtime.logs, *self._retired):
+                    lines.flush()
                 for server in self._servers:
                     server.sweep(loop.time())
                 self._look_at_streams()
@@ -333,8 +335,8 @@ class Worker:
             await asyncio.to_thread(self._runtime.traces.exporter.close)
         if admin is not None:
             await admin.cleanup()
-        for access_log in (self._runtime.access_log, *self._retired):
-            access_log.close()
+        for lines in (*self._runtime.logs, *self._retired):
+            lines.close()
         await self._runtime.sessions.close()
         self._runtime.checks.close()
         self._runtime.store.close()

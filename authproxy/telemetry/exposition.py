@@ -37,7 +37,7 @@ HELP = {
         "counter",
         "Times that limits could not reach the state store, by what became of the request.",
     ),
-    "authproxy_log_lines_lost_total": ("counter", "Lines of the access log that were not written."),
+    "authproxy_log_lines_lost_total": ("counter", "Lines of a log that were not written, by log."),
     "authproxy_spans_total": ("counter", "Spans for the collector of traces, by result."),
 }
 

@@ -157,6 +157,10 @@ def test_an_upstream_has_the_defaults_of_the_contract() -> None:
         ({"failed_authentications": "30"}, "bad-rate"),
         ({"policies": []}, "too_short"),
         ({"logging": {"access": {"format": "text"}}}, "literal_error"),
+        ({"logging": {"decisions": {"path": "-"}}}, "bad-path"),
+        ({"logging": {"decisions": {"path": ""}}}, "bad-path"),
+        ({"logging": {"decisions": {}}}, "missing"),
+        ({"logging": {"access": {"path": "a"}, "decisions": {"path": "a"}}}, "bad-path"),
         (with_jwt(audiences=[]), "too_short"),
         (with_jwt(audiences=[""]), "string_too_short"),
         (with_jwt(issuer=""), "string_too_short"),
@@ -234,7 +238,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
         {"state": {"url": "rediss://u:p@h"}},
         {"state": {"password": {"env": "P"}}},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
-        {"logging": {"decisions": {"path": "x"}}},
     ],
 )  # fmt: skip
 def test_parts_of_later_versions_say_so(keys: dict[str, Any]) -> None:

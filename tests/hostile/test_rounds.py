@@ -83,14 +83,14 @@ async def test_a_fault_of_ours_ends_one_connection(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it is: whoever else was in the round is answered, and is served on."""
-    from authproxy.telemetry.access_log import AccessLog
+    from authproxy.telemetry.line_log import LineLog
     from authproxy.web import rounds
     from authproxy.web.compat import ClientConnection
 
     owner: Any = {
         "begin": rounds,
         "failed": rounds,
-        "write": AccessLog,
+        "write": LineLog,
         "answered": ClientConnection,
     }[part]
     original = getattr(owner, part)

@@ -111,6 +111,47 @@ def test_shadow_withholds_only_forbidden() -> None:
     assert caught.value.code == "forbidden"
 
 
+def shadowed(more: str = "", **parts: str) -> tuple[str, str]:
+    """What is noted of alice, whom such a route lets pass."""
+    exchange = request()
+    enforce(route(more, **parts), exchange)
+    return exchange.shadow, exchange.reason
+
+
+def test_an_entry_of_deny_in_shadow_refuses_nobody() -> None:
+    """Whom it would refuse passes and is noted; whom it would not is not; an error in it holds, and is noted."""
+    assert shadowed("deny: [{groups: [eng], mode: shadow}]") == ("forbidden", "deny[0]")
+    assert shadowed("deny: [{groups: [ops], mode: shadow}]") == ("", "")
+    assert shadowed("deny: [{when: claims.none == 1, mode: shadow}]") == ("forbidden", "deny[0]")
+
+
+def test_an_entry_of_allow_in_shadow_lets_in_and_is_noted() -> None:
+    """Who passes by it alone is noted, as whoever takes it away refuses them; who passes by another one is not."""
+    only = "[{groups: [ops]}, {groups: [eng], mode: shadow}]"
+    assert shadowed(allow=only) == ("forbidden", "only allow[1] holds")
+    assert shadowed(allow="[{groups: [eng], mode: shadow}, {subjects: [alice]}]") == ("", "")
+
+
+def test_entries_in_shadow_change_nothing_else() -> None:
+    """The other entries refuse, and nothing is noted then: nothing was withheld."""
+    shadow = "deny: [{groups: [eng], mode: shadow}, {subjects: [alice]}]"
+    for one in (
+        route(shadow),
+        route("deny: [{groups: [eng], mode: shadow}]", allow="[{groups: [x]}]"),
+    ):
+        exchange = request()
+        with pytest.raises(Refusal) as caught:
+            enforce(one, exchange)
+        assert (caught.value.code, exchange.shadow, exchange.reason) == ("forbidden", "", "")
+
+
+def test_what_a_limit_withheld_and_an_entry_did_not_stays_noted() -> None:
+    """A step before may have noted something of its own."""
+    exchange = request(shadow="rate_limited")
+    enforce(route("deny: [{groups: [ops], mode: shadow}]"), exchange)
+    assert exchange.shadow == "rate_limited"
+
+
 def test_shadow_still_authenticates() -> None:
     """Nobody passes a shadow route without an identity."""
     made = table(route("mode: shadow", allow="[{groups: [ops]}]"))

@@ -68,3 +68,16 @@ def test_an_error_in_cel_points_into_the_expression() -> None:
     """Behind the quote, at the column where it goes wrong."""
     (problem,) = parsed('routes:\n- name: r\n  match: {paths: [/a]}\n  upstream: orders\n  authenticate: [tokens]\n  allow:\n  - when: "true && request.role"\n').problems  # fmt: skip
     assert (problem.line, problem.column) == (7, 12 + len("true && request."))
+
+
+@pytest.mark.parametrize("listed", ["allow", "deny"])
+def test_a_mode_is_no_condition(listed: str) -> None:
+    """An entry in shadow without conditions would hold for everyone, and is an error like any other; with an open route too."""
+    parts = (
+        {"allow": "[{mode: shadow}]"} if listed == "allow" else {"more": "deny: [{mode: shadow}]"}
+    )
+    assert codes(parsed(route_text(**parts))) == ["empty-entry"]
+    text = route_text(
+        "deny: [{networks: [10.0.0.0/8], mode: shadow}]", authenticate="none", allow=""
+    )
+    assert codes(parsed(text)) == []

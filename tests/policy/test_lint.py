@@ -18,6 +18,8 @@ def warnings(more: str = "", **parts: str) -> list[str]:
         ("", {"authenticate": "none", "allow": ""}, ["open-route"]),
         ("", {"authenticate": "none", "allow": "[{networks: [10.0.0.0/8]}]"}, []),
         ("mode: shadow", {}, ["shadow-mode"]),
+        ("deny: [{groups: [a], mode: shadow}, {groups: [a]}]", {}, ["shadow-mode"]),
+        ("", {"allow": "[{groups: [a], mode: shadow}, {groups: [a]}]"}, ["shadow-mode"]),
         ("", {"allow": "[{groups: [a]}, {groups: [a], scopes: [b]}]"}, ["unreachable-entry"]),
         ("", {"allow": "[{groups: [a], scopes: [b]}, {groups: [a]}]"}, []),
         ("deny: [{groups: [a]}, {groups: [a]}]", {}, ["unreachable-entry"]),

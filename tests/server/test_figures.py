@@ -24,7 +24,7 @@ async def test_what_engines_count_is_in_the_metrics() -> None:
         for name, labels, count in (
             ("authproxy_groups_left_out_total", (), 3),
             ("authproxy_limits_unavailable_total", (("result", "passed"),), 2),
-            ("authproxy_log_lines_lost_total", (), 2),
+            ("authproxy_log_lines_lost_total", (("log", "access"),), 2),
         ):
             await until(lambda n=name, s=labels, c=count: p.facts().totals[n][s] == c)  # type: ignore[misc]
 

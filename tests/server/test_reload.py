@@ -252,6 +252,23 @@ def test_what_is_equal_is_taken_over(loaded: Loaded) -> None:
     assert after.runtime.table is not before.table
 
 
+def test_a_log_of_decisions_comes_and_goes(loaded: Loaded) -> None:
+    """Without touching the access log; one that cannot be opened is a problem at its place, and nothing is taken over."""
+    before, quiet = compile_runtime(loaded, {}), {"access": {"format": "none"}}
+    rewrite(loaded, logging=quiet | {"decisions": {"path": "d.log"}})
+    after = prepare(loaded.file, {}, before).runtime
+    assert before.decisions is None
+    assert after.decisions is not None
+    assert after.logs == (before.access_log, after.decisions.lines)
+    assert prepare(loaded.file, {}, after).runtime.logs == after.logs
+    rewrite(loaded, logging=quiet | {"decisions": {"path": "none/d.log"}})
+    with pytest.raises(ConfigError) as caught:
+        prepare(loaded.file, {}, after)
+    assert [problem.code for problem in caught.value.problems] == ["unwritable"]
+    for lines in after.logs:
+        lines.close()
+
+
 def test_another_log_is_another_log(loaded: Loaded) -> None:
     """Where its section has changed it is opened anew, and the old one left to requests under way."""
     before = compile_runtime(loaded, {})

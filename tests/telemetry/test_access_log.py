@@ -1,14 +1,9 @@
-"""The access log: one line a request, whatever is in it; a log that fails never fails a request."""
+"""The access log: one line a request, whatever is in it."""
 
-import asyncio
 import json
-import os
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +12,7 @@ from authproxy.model.fields import Fields
 from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
 from authproxy.policy.table import Route
-from authproxy.telemetry.access_log import WAITING_MOST, AccessLog, combined_line, json_line
+from authproxy.telemetry.access_log import access_log, combined_line, json_line
 
 FIELDS = [
     "time", "request_id", "client", "method", "host", "path", "status", "bytes_in", "bytes_out", "seconds", "route",
@@ -98,116 +93,10 @@ def test_the_combined_format() -> None:
     )
 
 
-def test_lines_are_written_in_batches(tmp_path: Path) -> None:
-    """Lines wait for `flush()`, or until they are many; closing writes the rest; a file is appended to."""
-    file = tmp_path / "log"
-    file.write_text("before\n")
-    log = AccessLog(str(file), "json")
-    log.write(exchange(), 0.0)
-    assert file.read_text() == "before\n"
-    log.flush()
-    assert len(file.read_text().splitlines()) == 2
-    for _ in range(400):
-        log.write(exchange(), 0.0)
-    assert len(file.read_text().splitlines()) > 100
-    log.close()
-    assert len(file.read_text().splitlines()) == 402
-
-
-def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:
-    """After a rotation `reopen()` writes to the new file, and nothing is lost."""
-    log = AccessLog(str(tmp_path / "log"), "json")
-    log.write(exchange(), 0.0)
-    (tmp_path / "log").rename(tmp_path / "log.1")
-    log.reopen()
-    log.write(exchange(), 0.0)
-    log.close()
-    assert [len((tmp_path / name).read_text().splitlines()) for name in ("log.1", "log")] == [1, 1]
-
-
-def test_a_full_disk_loses_lines_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full fails no request; what was lost is counted."""
-    log = AccessLog("/dev/full", "json")
-    for _ in range(3):
-        log.write(exchange(), 0.0)
-    log.flush()
-    assert log.lost == 3
-    log.close()
-
-
-def test_a_part_that_was_written_is_completed() -> None:
-    """A file that takes a part at a time (a pipe, a nearly full disk) gets whole lines."""
-
-    class Stingy:
-        """Takes seven bytes at a time."""
-
-        written = b""
-
-        def write(self, data: bytes) -> int:
-            self.written += bytes(data[:7])
-            return min(7, len(data))
-
-        def flush(self) -> None:
-            """Nothing waits."""
-
-    log, file = AccessLog("-", "json"), Stingy()
-    log._file = file  # type: ignore[assignment]
-    log.write(exchange(), 0.0)
-    log.flush()
-    assert json.loads(file.written)["request_id"] == "id-1"
-
-
-def test_what_a_line_trips_over_fails_no_request(tmp_path: Path) -> None:
-    """An exchange that cannot be written is counted as lost, not raised."""
-    log = AccessLog(str(tmp_path / "log"), "json")
-    log.write(exchange(route=object()), 0.0)
-    assert log.lost == 1
-    log.close()
-
-
 def test_none_writes_nothing(tmp_path: Path) -> None:
     """`format: none` opens no file at all."""
-    log = AccessLog(str(tmp_path / "log"), "none")
+    log = access_log(str(tmp_path / "log"), "none")
     log.write(exchange(), 0.0)
     log.flush()
     log.close()
     assert not (tmp_path / "log").exists()
-
-
-async def test_a_reader_that_stops_reading_stops_nobody(tmp_path: Path) -> None:
-    """What finds no room waits, within a bound; what is more is lost and counted; nothing ever blocks."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    log = AccessLog(str(pipe), "json")
-    began = time.monotonic()
-    for _ in range(WAITING_MOST // 300):
-        log.write(exchange(), 0.0)
-    log.flush()
-    assert time.monotonic() - began < 5
-    assert 0 < log.lost < WAITING_MOST // 300
-    os.close(reader)
-    log.close()
-
-
-async def test_what_waited_is_written_once_somebody_reads(tmp_path: Path) -> None:
-    """A slow reader gets every line, whole and in order, also those longer than the kernel keeps together."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    log, read = AccessLog(str(pipe), "json"), b""
-    for number in range(300):
-        log.write(
-            exchange(request_id=f"{number:04d}", host="h" * (6000 if number % 3 == 0 else 9)), 0.0
-        )
-    log.flush()
-    async with asyncio.timeout(5):
-        while read.count(b"\n") < 300:
-            with suppress(BlockingIOError):
-                read += os.read(reader, 1 << 16)
-            await asyncio.sleep(0.005)
-    assert [json.loads(line)["request_id"] for line in read.splitlines()] == [
-        f"{number:04d}" for number in range(300)
-    ]
-    os.close(reader)
-    log.close()

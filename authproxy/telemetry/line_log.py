@@ -1,0 +1,220 @@
+"""A log of one line a request: collected, written in batches, opened again after a rotation.
+
+A disk that is full loses lines and counts them, and so does a reader that stops reading: what waits is bounded, and no
+request ever fails or waits for its line. What is in a line is its maker's business.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import select
+import stat
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from authproxy.model.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+WAITING_MOST = 4 << 20  # bytes of lines that wait for the reader of a pipe
+LAST_PATIENCE = 1.0  # seconds that a slow reader is given at the end
+AGAIN = 0.01  # seconds between two tries while lines wait
+BATCH_BYTES = 64 << 10
+WARN_EVERY = 60.0  # seconds; a disk that is full loses thousands of lines a second
+
+# What makes the line of a request that took so many seconds, with its newline; None where it has none.
+LineOf = Callable[[Exchange, float], bytes | None]
+
+
+class LineLog:
+    """Collects lines and writes them when they are many or `flush()` is called (a timer does, several times a second).
+
+    `path` `-` is stdout; None is nowhere. A `private` file is for its owner alone, whoever made it (mode 0600). `name` is
+    which log it is: `access`, `decision`.
+    """
+
+    __slots__ = (
+        "_again", "_bytes", "_file", "_line_of", "_lines", "_path", "_pipe", "_private", "_warned", "lost", "name",
+    )  # fmt: skip
+
+    def __init__(
+        self, path: str | None, line_of: LineOf, name: str, *, private: bool = False
+    ) -> None:
+        self.name = name
+        self._path = path
+        self._line_of = line_of
+        self._private = private
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self.lost = 0
+        self._warned = float("-inf")  # when we last said that lines are lost
+        self._again: asyncio.TimerHandle | None = None  # while lines wait for a reader
+        self._file: BinaryIO | None = None
+        self._pipe: int | None = (
+            None  # its descriptor, where it is one (or a socket: the journal's)
+        )
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the file again by its name, as after a rotation.
+
+        Raises:
+            OSError: it cannot be opened for appending; the old one is written on.
+        """
+        if self._path is None:
+            return
+        opened: BinaryIO = sys.stdout.buffer
+        if self._path != "-":
+            opener = _private if self._private else None
+            opened = open(self._path, "ab", buffering=0, opener=opener)  # noqa: SIM115  # kept open for the life of the log
+        self.close()
+        self._file, self._pipe = opened, _pipe_of(opened)
+
+    def rotate(self) -> None:
+        """Open the file again, or say why not and go on with the old one."""
+        try:
+            self.reopen()
+        except OSError as error:
+            log.error("the %s log %s cannot be opened again: %s", self.name, self._path, error)  # noqa: TRY400  # the error says it all
+
+    def write(self, exchange: Exchange, seconds: float, line_of: LineOf | None = None) -> None:
+        """Note one request, in its own way or in this one."""
+        if self._path is None:
+            return
+        try:
+            line = (line_of or self._line_of)(exchange, seconds)
+        except Exception as error:  # whatever a line trips over must not fail the request
+            self._lose(1, type(error).__name__)
+            return
+        if line is None:
+            return
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes > BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if not self._lines or self._file is None:
+            return
+        lines, self._lines, self._bytes = self._lines, [], 0
+        try:
+            if self._pipe is None:
+                _write_all(self._file, b"".join(lines))
+            else:
+                self._write_pipe(self._file, self._pipe, lines)
+        except (OSError, ValueError) as error:
+            self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
+
+    def _write_pipe(self, file: BinaryIO, pipe: int, lines: list[bytes]) -> None:
+        """Write as much as there is room for. A reader that stops reading must not stop the proxy: the rest waits, and
+        what is more than `WAITING_MOST` is lost.
+        """
+        with _locked(pipe):
+            pieces = list(_pieces(lines))
+            while pieces and _has_room(pipe, len(pieces[0])):
+                _write_all(file, pieces.pop(0))
+        self._lines = pieces + self._lines
+        if pieces and self._again is None:
+            with suppress(RuntimeError):  # no loop runs: whoever closes the log writes the rest
+                self._again = asyncio.get_running_loop().call_later(AGAIN, self._try_again)
+        waiting = sum(map(len, self._lines))
+        while waiting > WAITING_MOST:
+            lost = self._lines.pop(0)
+            waiting -= len(lost)
+            self._lose(lost.count(b"\n"), "nobody reads them")
+
+    def _try_again(self) -> None:
+        self._again = None
+        self.flush()
+
+    def _lose(self, lines: int, why: str) -> None:
+        """Count, and say so once: a log that is silently incomplete is found out too late."""
+        self.lost += lines
+        now = time.monotonic()
+        if now - self._warned > WARN_EVERY:
+            self._warned = now
+            log.warning(
+                "lines of the %s log %s are being lost (%d so far): %s",
+                self.name,
+                self._path,
+                self.lost,
+                why.lower(),
+            )
+
+    def close(self) -> None:
+        """Write the rest, for which a slow reader is given `LAST_PATIENCE` seconds, and let go of the file."""
+        end = time.monotonic() + LAST_PATIENCE
+        self.flush()
+        while self._lines and self._pipe is not None and time.monotonic() < end:
+            time.sleep(AGAIN)
+            self.flush()
+        if self._file is not None and self._path != "-":
+            self._file.close()
+        self._file = None
+
+
+def _private(path: str, flags: int) -> int:
+    """Open it for its owner alone; a file that was there and is ours is made so, a pipe or a device is left as it is."""
+    opened = os.open(path, flags, 0o600)
+    mode = os.fstat(opened).st_mode
+    if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+        with suppress(OSError):  # somebody else's: its mode is theirs to choose
+            os.fchmod(opened, 0o600)
+    return opened
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:  # a raw file may take a part only, and half a line spoils the next
+        left = left[file.write(left) :]
+    file.flush()
+
+
+def _pipe_of(file: BinaryIO) -> int | None:
+    """Its descriptor where others' writes may come between ours: nothing there keeps a long write together (pipe(7))."""
+    try:
+        descriptor = file.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):
+        return None
+    return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None
+
+
+def _has_room(pipe: int, length: int) -> bool:
+    """Can this be written without waiting? `poll` promises PIPE_BUF bytes and no more; a longer line needs a look."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    if not poll.poll(0):
+        return False
+    if length <= select.PIPE_BUF or not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        return True
+    unread = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    # Pages of a pipe may be half full: twice the length is surely enough.
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - unread >= 2 * length
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many as the kernel keeps together."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line
+    yield piece
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """The other workers wait: a line may be longer than what the kernel keeps together."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)

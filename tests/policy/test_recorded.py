@@ -1,0 +1,74 @@
+"""Records that are read again: what they say and no more, damaged or not."""
+
+from typing import Any
+
+import pytest
+
+from authproxy.model.target import parse_target
+from authproxy.policy.record import written
+from authproxy.policy.recorded import DamagedRecordError, replayed
+from tests.policy.test_record import exchange, fields, paths, recorded
+
+
+def test_a_record_comes_back() -> None:
+    """What is read from a record is the exchange again, as far as policies see it."""
+    sent = exchange("/a%2Fb", fields=fields(("X-Team", "blü")), reason="why", shadow="forbidden")
+    found = replayed(recorded(sent, paths("groups", "scopes", "email", "claims", "headers/x-team")))
+    assert found is not None
+    again = found.exchange
+    assert (again.method, again.host, again.raw_target, again.now) == (
+        "GET",
+        "a.test",
+        "/a%2Fb",
+        sent.now,
+    )
+    assert again.headers == {"x-team": "blü"}
+    assert again.identity is not None
+    assert (again.identity.subject, again.identity.groups, again.identity.scopes, again.identity.email) == (
+        "alice", ("eng", "ops"), frozenset({"read", "write"}), "alice@x.test",
+    )  # fmt: skip
+    assert (found.code, found.reason, found.shadow, found.route) == (
+        "allow",
+        "why",
+        "forbidden",
+        "orders",
+    )
+
+
+def test_a_decoded_path_comes_to_the_same_target() -> None:
+    """A record without a raw path (a line of the access log) is read by its decoded one."""
+    line = {
+        "time": written(1.0),
+        "request_id": "i",
+        "client": "::1",
+        "method": "GET",
+        "host": "h",
+        "path": "/ä b/%;?#",
+    }
+    found = replayed(line | {"decision": "refuse", "code": "forbidden"})
+    assert found is not None
+    assert parse_target(found.exchange.raw_target).path == "/ä b/%;?#"
+    assert (found.reads, found.asked, found.credentials) == (None, None, None)
+    assert replayed(line | {"decision": "refuse", "path": ""}) is None
+
+
+GOOD: dict[str, Any] = {
+    "time": "2027-01-15T08:00:00.250Z", "request_id": "i", "client": "192.0.2.1", "method": "GET", "host": "h",
+    "path": "/", "decision": "allow",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [], {}, GOOD | {"time": "yesterday"}, GOOD | {"client": "x"}, GOOD | {"decision": "perhaps"}, GOOD | {"path": "a"},
+        GOOD | {"path": 1}, GOOD | {"headers": []}, GOOD | {"headers": {"a": 1}}, GOOD | {"asked": "tokens"},
+        GOOD | {"reads": [1]}, GOOD | {"subject": "a"}, GOOD | {"subject": {}},
+        GOOD | {"subject": "a", "authenticator": "t", "groups": [1]}, GOOD | {"credentials": []}, GOOD | {"preflight": "x"},
+        GOOD | {"credentials": {"a": "b"}}, GOOD | {"time": "9999-99-99T00:00:00Z"}, GOOD | {"host": None},
+    ],
+)  # fmt: skip
+def test_a_damaged_record_is_none(wrong: Any) -> None:
+    """What is not of its kind is named, never guessed."""
+    with pytest.raises(DamagedRecordError):
+        replayed(wrong)

@@ -1,0 +1,149 @@
+"""A log of lines: batches, rotation, full disks, slow readers; a log that fails never fails a request."""
+
+import asyncio
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from authproxy.telemetry.access_log import access_log, json_line
+from authproxy.telemetry.line_log import WAITING_MOST, LineLog
+from tests.telemetry.test_access_log import exchange
+
+
+def test_lines_are_written_in_batches(tmp_path: Path) -> None:
+    """Lines wait for `flush()`, or until they are many; closing writes the rest; a file is appended to."""
+    file = tmp_path / "log"
+    file.write_text("before\n")
+    log = access_log(str(file), "json")
+    log.write(exchange(), 0.0)
+    assert file.read_text() == "before\n"
+    log.flush()
+    assert len(file.read_text().splitlines()) == 2
+    for _ in range(400):
+        log.write(exchange(), 0.0)
+    assert len(file.read_text().splitlines()) > 100
+    log.close()
+    assert len(file.read_text().splitlines()) == 402
+
+
+def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:
+    """After a rotation `reopen()` writes to the new file, and nothing is lost."""
+    log = access_log(str(tmp_path / "log"), "json")
+    log.write(exchange(), 0.0)
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    log.reopen()
+    log.write(exchange(), 0.0)
+    log.close()
+    assert [len((tmp_path / name).read_text().splitlines()) for name in ("log.1", "log")] == [1, 1]
+
+
+def test_a_full_disk_loses_lines_and_counts_them() -> None:
+    """A disk that is full fails no request; what was lost is counted."""
+    log = access_log("/dev/full", "json")
+    for _ in range(3):
+        log.write(exchange(), 0.0)
+    log.flush()
+    assert log.lost == 3
+    log.close()
+
+
+def test_a_part_that_was_written_is_completed() -> None:
+    """A file that takes a part at a time (a pipe, a nearly full disk) gets whole lines."""
+
+    class Stingy:
+        """Takes seven bytes at a time."""
+
+        written = b""
+
+        def write(self, data: bytes) -> int:
+            self.written += bytes(data[:7])
+            return min(7, len(data))
+
+        def flush(self) -> None:
+            """Nothing waits."""
+
+    log, file = access_log("-", "json"), Stingy()
+    log._file = file  # type: ignore[assignment]
+    log.write(exchange(), 0.0)
+    log.flush()
+    assert json.loads(file.written)["request_id"] == "id-1"
+
+
+def test_what_a_line_trips_over_fails_no_request(tmp_path: Path) -> None:
+    """An exchange that cannot be written is counted as lost, not raised."""
+    log = access_log(str(tmp_path / "log"), "json")
+    log.write(exchange(route=object()), 0.0)
+    assert log.lost == 1
+    log.close()
+
+
+async def test_a_reader_that_stops_reading_stops_nobody(tmp_path: Path) -> None:
+    """What finds no room waits, within a bound; what is more is lost and counted; nothing ever blocks."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = access_log(str(pipe), "json")
+    began = time.monotonic()
+    for _ in range(WAITING_MOST // 300):
+        log.write(exchange(), 0.0)
+    log.flush()
+    assert time.monotonic() - began < 5
+    assert 0 < log.lost < WAITING_MOST // 300
+    os.close(reader)
+    log.close()
+
+
+async def test_what_waited_is_written_once_somebody_reads(tmp_path: Path) -> None:
+    """A slow reader gets every line, whole and in order, also those longer than the kernel keeps together."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log, read = access_log(str(pipe), "json"), b""
+    for number in range(300):
+        log.write(
+            exchange(request_id=f"{number:04d}", host="h" * (6000 if number % 3 == 0 else 9)), 0.0
+        )
+    log.flush()
+    async with asyncio.timeout(5):
+        while read.count(b"\n") < 300:
+            with suppress(BlockingIOError):
+                read += os.read(reader, 1 << 16)
+            await asyncio.sleep(0.005)
+    assert [json.loads(line)["request_id"] for line in read.splitlines()] == [
+        f"{number:04d}" for number in range(300)
+    ]
+    os.close(reader)
+    log.close()
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """A file that is made is of mode 0600 whatever the umask, one that others could read no longer is."""
+    before, mask = tmp_path / "before", os.umask(0)
+    before.touch(0o644)
+    try:
+        for file in (before, tmp_path / "new"):
+            log = LineLog(str(file), json_line, "decision", private=True)
+            log.write(exchange(), 0.0)
+            log.close()
+            assert (file.stat().st_mode & 0o777, len(file.read_text().splitlines())) == (0o600, 1)
+    finally:
+        os.umask(mask)
+
+
+def test_a_request_without_a_line_is_not_noted(tmp_path: Path) -> None:
+    """Where the maker has no line, none is written and none is lost."""
+    log = LineLog(str(tmp_path / "log"), lambda _x, _s: None, "decision")
+    log.write(exchange(), 0.0)
+    log.close()
+    assert ((tmp_path / "log").read_bytes(), log.lost) == (b"", 0)
+
+
+def test_a_line_can_be_made_in_another_way(tmp_path: Path) -> None:
+    """One file takes the lines of the next policies while requests under the old ones still end."""
+    log = LineLog(str(tmp_path / "log"), lambda _x, _s: b"old\n", "decision")
+    log.write(exchange(), 0.0)
+    log.write(exchange(), 0.0, lambda _x, _s: b"new\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"old\nnew\n"
