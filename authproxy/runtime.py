@@ -28,6 +28,8 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.headers import HeaderRules, IdentityProfile
 from authproxy.model.identity import Identity
 from authproxy.model.rate import parse_rate
+from authproxy.model.source import Path as SourcePath
+from authproxy.model.source import Source
 from authproxy.policies import backend_host
 from authproxy.policy.outbound import Outbound
 from authproxy.policy.record import Recorder, reads_of
@@ -150,6 +152,7 @@ class Verification:
     records: Records
     sessions: Sessions
     checks: PasswordChecks
+    places: Mapping[str, tuple[Source, SourcePath]]  # where each route stands
 
     @property
     def logins(self) -> frozenset[str]:
@@ -228,6 +231,7 @@ def verification(
         records,
         sessions,
         checks,
+        loaded.policies.places,
     )
 
 
@@ -303,7 +307,7 @@ def compile_runtime(
         header_rules=decides.header_rules,
         profile=decides.profile,
         trusted=Networks(config.trusted_networks),
-        global_step=_global_step(config),
+        global_step=Step(global_limits(config), ""),
         failures=_failures_step(config),
         limiter=limiter,
         store=store,
@@ -336,7 +340,8 @@ def _engine(route: Route, decides: Verification, signing: Assertions | None) -> 
     )
 
 
-def _global_step(config: Config) -> Step:
+def global_limits(config: Config) -> list[RouteLimit]:
+    """The limits of every request."""
     names: list[str] = []
     limits = []
     for limit in config.rate_limits:
@@ -349,7 +354,7 @@ def _global_step(config: Config) -> Step:
                 name, limit.rate, "address", "", limit.strategy, limit.cost, limit.mode == "shadow"
             )
         )
-    return Step(limits, "")
+    return limits
 
 
 def _failures_step(config: Config) -> Step:

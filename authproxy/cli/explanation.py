@@ -1,4 +1,4 @@
-"""What the proxy would do with a request, found out by the functions that the server calls, and told to people."""
+"""What the proxy would do with a request, found out by the functions that the server calls."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,10 +14,12 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
 from authproxy.model.headers import ASSERTION_HEADER
 from authproxy.model.identity import Identity
+from authproxy.policy.counting import counted
 from authproxy.policy.decide import Identify, Trace, Verdict, judge, presenting
+from authproxy.policy.explanation import explain
 from authproxy.policy.offline import exchange_for
-from authproxy.policy.table import Route
-from authproxy.runtime import Verification
+from authproxy.policy.table import Route, RouteLimit
+from authproxy.runtime import Verification, global_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +72,19 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         verdict = judge(decides.table, exchange, identify, trace)
     except Refusal as refusal:
         verdict = Verdict(refusal.code, None, refusal.reason)
-    route, identity = verdict.route, exchange.identity
+    found = explain(decides.table, decides.places, exchange, verdict, trace)
     return {
-        "request": {"method": exchange.method, "host": exchange.host, "path": exchange.path, "client": exchange.client_text},
-        "route": route.name if route else None,
-        "mode": ("shadow" if route.shadow else "enforce") if route else None,
-        "identity": None if identity is None else {
-            "subject": identity.subject, "authenticator": identity.authenticator,
-            "groups": list(identity.groups), "scopes": sorted(identity.scopes),
-        },
-        "conditions": [
-            {"place": s.place, "condition": s.text, "holds": s.outcome.holds, "error": s.outcome.error or None}
-            for s in trace.steps
-        ],
-        "limits": _limits(decides, route),
-        "upstream": route.upstream if route else None,
+        **{key: value for key, value in found.items() if key not in _LAST},
+        "limits": _limits(decides, exchange),
+        "upstream": verdict.route.upstream if verdict.route else None,
         "backend_head": _backend_head(decides, exchange, verdict.code),
-        "reason": verdict.reason or None,
         "hint": _HINTS.get(verdict.reason),
-        "shadow": exchange.shadow or None,
-        "verdict": verdict.code,
-    }  # fmt: skip
+        **{key: found[key] for key in _LAST},
+    }
+
+
+# What the explanation ends with.
+_LAST = ("reason", "shadow", "verdict")
 
 
 def _by_credentials(decides: Verification, presented: Presentation) -> Identify:
@@ -126,30 +120,26 @@ def _described(decides: Verification, asked: Asked) -> Identify:
     return identify
 
 
-def _limits(decides: Verification, route: Route | None) -> list[dict[str, Any]]:
-    found = [
-        {
-            "name": limit.name or "address",
-            "limit": limit.limit,
-            "per": limit.per,
-            "of": "every request",
-            "mode": limit.mode,
-        }
-        for limit in decides.config.rate_limits
-    ]
-    for limit in (*route.address_limits, *route.identity_limits) if route else ():
-        per = f"claim:{limit.claim}" if limit.per == "claim" else limit.per
-        mode = "shadow" if limit.shadow else "enforce"
-        found.append(
-            {
-                "name": limit.name,
-                "limit": str(limit.rate),
-                "per": per,
-                "of": "the route",
-                "mode": mode,
-            }
-        )
-    return found
+def _limits(decides: Verification, exchange: Exchange) -> list[dict[str, Any]]:
+    """The limits that count the request, and those that would if it were known who makes it, whose `key` is null."""
+    route = exchange.route
+    found = [(limit, "every request") for limit in global_limits(decides.config)]
+    if route is not None:
+        found += [(limit, "the route") for limit in (*route.address_limits, *route.identity_limits)]
+    return [_limit(limit, of, exchange) for limit, of in found]
+
+
+def _limit(limit: RouteLimit, of: str, exchange: Exchange) -> dict[str, Any]:
+    known = exchange.identity is not None or limit.per in {"address", "route"}
+    return {
+        "name": limit.name,
+        "limit": str(limit.rate),
+        "per": f"claim:{limit.claim}" if limit.per == "claim" else limit.per,
+        "of": of,
+        "mode": "shadow" if limit.shadow else "enforce",
+        "cost": limit.cost,
+        "key": counted(limit, exchange).key if known else None,
+    }
 
 
 def _backend_head(decides: Verification, exchange: Exchange, code: str) -> list[str] | None:
@@ -163,44 +153,3 @@ def _backend_head(decides: Verification, exchange: Exchange, code: str) -> list[
 def _unsigned(_identity: Identity, _now: float) -> bytes:
     """That there would be an assertion: a real one would be good, wherever it was pasted."""
     return ASSERTION_HEADER + ": …\r\n".encode()
-
-
-def render_text(found: Mapping[str, Any]) -> str:
-    """The explanation for people; its last line is `verdict: …`."""
-    asked = found["request"]
-    lines = [f"request:  {asked['method']} {asked['host']} {asked['path']} from {asked['client']}"]
-    shadow = " (shadow: `forbidden` is withheld)" if found["mode"] == "shadow" else ""
-    lines.append(f"route:    {found['route'] or 'none'}{shadow}")
-    if found["identity"] is not None:
-        who = found["identity"]
-        lines.append(
-            f"identity: {who['subject']} by {who['authenticator']}, groups {who['groups']}, scopes {who['scopes']}"
-        )
-    if found["conditions"]:
-        lines.append("conditions:")
-    for step in found["conditions"]:
-        outcome = (
-            f"error: {step['error']}"
-            if step["error"]
-            else "holds"
-            if step["holds"]
-            else "does not hold"
-        )
-        lines.append(f"  {step['place']}  {step['condition']}  → {outcome}")
-    if found["limits"]:
-        lines.append("limits:")
-        lines += [
-            f"  {x['name']}: {x['limit']} per {x['per']}, of {x['of']}, {x['mode']}"
-            for x in found["limits"]
-        ]
-    if found["backend_head"]:
-        lines.append(f"towards {found['upstream']}:")
-        lines += [f"  {line}" for line in found["backend_head"]]
-    if found["reason"]:
-        lines.append(f"reason:   {found['reason']}")
-    if found["hint"]:
-        lines.append(f"hint:     {found['hint']}")
-    if found["shadow"]:
-        lines.append(f"shadow:   {found['shadow']} was withheld")
-    lines.append(f"verdict: {found['verdict']}")
-    return "\n".join(lines)

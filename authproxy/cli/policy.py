@@ -97,7 +97,8 @@ def explain(
 
     Example: authproxy policy explain GET https://app.example/orders/1 --subject alice --group eng
     """
-    from authproxy.cli.explanation import Asked, explain_request, render_text
+    from authproxy.cli.explanation import Asked, explain_request
+    from authproxy.cli.explanation_text import render_text
     from authproxy.cli.revocation import known_revocations
     from authproxy.runtime import verification
 
@@ -127,7 +128,7 @@ def explain(
     if format is Format.json:
         print(json.dumps(explanation, indent=2, ensure_ascii=False))
     else:
-        print(render_text(explanation))
+        print(render_text(explanation, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     if expect is not None and explanation["verdict"] != expect:
         print(f"expected {expect}", file=sys.stderr)
         raise typer.Exit(1)

@@ -33,10 +33,11 @@ def counted_limits(exchange: Exchange) -> tuple[CountedLimit, ...]:
         return ()
     known = exchange.identity is not None
     limits = (*route.address_limits, *(route.identity_limits if known else ()))
-    return tuple(_counted(limit, exchange) for limit in limits)
+    return tuple(counted(limit, exchange) for limit in limits)
 
 
-def _counted(limit: RouteLimit, exchange: Exchange) -> CountedLimit:
+def counted(limit: RouteLimit, exchange: Exchange) -> CountedLimit:
+    """The limit as it counts this exchange, which has what the limit counts by."""
     return CountedLimit(
         name=limit.name,
         limit=str(limit.rate),

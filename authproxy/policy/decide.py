@@ -4,8 +4,9 @@ The server's steps, `policy explain` and `policy test` all call these functions 
 here: an identity may be, a decision never (CVE-2021-32701).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
@@ -14,6 +15,7 @@ from authproxy.model.identity import Identity
 from authproxy.model.target import parse_target
 from authproxy.policy.condition import SECOND_FACTOR, Condition, Entry, Outcome
 from authproxy.policy.pattern import RESERVED_PREFIX
+from authproxy.policy.seen import seen
 from authproxy.policy.table import Route, Table
 
 # RFC 9110 section 9.3.8: a TRACE would show the backend's view, injected headers included; CONNECT asks for a tunnel.
@@ -23,11 +25,14 @@ _ALWAYS_REFUSED_ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One condition that was looked at: where it stands (`allow[0]`), as written, and what it came to."""
+    """One condition that was looked at: where it stands (`allow[0]`), as written, what it came to, and the values that it
+    looked at, by their names (`MISSING` for what is not there).
+    """
 
     place: str
     text: str
     outcome: Outcome
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True)
@@ -36,10 +41,10 @@ class Trace:
 
     steps: list[Step] = field(default_factory=list)
 
-    def note(self, place: str, condition: Condition, found: bool | str) -> None:
+    def note(self, place: str, condition: Condition, exchange: Exchange, found: bool | str) -> None:
         """One more."""
         outcome = Outcome(found is True, found if isinstance(found, str) else "")
-        self.steps.append(Step(place, condition.text, outcome))
+        self.steps.append(Step(place, condition.text, outcome, seen(condition, exchange)))
 
 
 def resolve(table: Table, exchange: Exchange) -> Route | None:
@@ -145,7 +150,7 @@ def _holds(
     for condition in entry.conditions:
         found = condition.test(exchange)
         if trace is not None:
-            trace.note(f"{listed}[{index}]", condition, found)
+            trace.note(f"{listed}[{index}]", condition, exchange, found)
         if found is False or (found is not True and not error_holds):
             return False
     return True
@@ -154,7 +159,7 @@ def _holds(
 def _has_second_factor(exchange: Exchange, trace: Trace | None) -> bool:
     found = SECOND_FACTOR.test(exchange)
     if trace is not None:
-        trace.note("second_factor", SECOND_FACTOR, found)
+        trace.note("second_factor", SECOND_FACTOR, exchange, found)
     return found is True
 
 

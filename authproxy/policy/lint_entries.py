@@ -138,7 +138,7 @@ def _lint_unreachable(
         for index, entry in enumerate(entries):
             other = denied.held_by(entry) or known.held_by(entry)
             if entry.mode == "enforce":  # in shadow it decides nothing about those behind it
-                known.add(entry)
+                known.add(index, entry)
             if other is None:
                 continue
             text = f"the route `{name}`: {listed}[{index}] never decides, {other} holds whenever it does"
@@ -153,14 +153,14 @@ class _Known:
 
     def __init__(self, listed: str) -> None:
         self._listed = listed
-        self._entries: list[Entry] = []
+        self._entries: dict[int, Entry] = {}
         self._by_key: dict[Key, list[int]] = {}
 
-    def add(self, entry: Entry) -> None:
-        """One more."""
+    def add(self, index: int, entry: Entry) -> None:
+        """One more, which stands there."""
         for key in _home(entry):
-            self._by_key.setdefault(key, []).append(len(self._entries))
-        self._entries.append(entry)
+            self._by_key.setdefault(key, []).append(index)
+        self._entries[index] = entry
 
     def held_by(self, entry: Entry) -> str | None:
         """The first that holds whenever this entry does."""

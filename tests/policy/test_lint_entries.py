@@ -77,6 +77,13 @@ def test_what_deny_covers_lets_nobody_in() -> None:
     assert (problem.code, "allow[0] lets nobody in, deny[0]" in problem.text) == ("unreachable-entry", True)  # fmt: skip
 
 
+def test_an_entry_in_shadow_covers_nothing_and_is_counted_all_the_same() -> None:
+    """What is named as holding instead stands where it is said to."""
+    text = route_text("deny: [{groups: [a], mode: shadow}, {groups: [a]}, {groups: [a]}]")
+    found = [p.text for p in lint(parsed(text), HeaderRules()) if p.code == "unreachable-entry"]
+    assert ["deny[2] never decides, deny[1] holds" in text for text in found] == [True]
+
+
 def test_an_open_route_by_its_networks() -> None:
     """A list of networks that leaves nobody out is no protection."""
     assert warnings(authenticate="none", allow=f"[{{networks: {NET}}}]") == ["open-route"]
