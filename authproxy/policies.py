@@ -4,10 +4,12 @@ So a pipeline can test policies with nothing but the files; what credentials are
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from authproxy.authn.certificate import CertificateSlot
+from authproxy.authn.slots import DPOP, CookieSlot, compile_slot
 from authproxy.config.authenticators import (
     ApiKeyAuthenticator,
     CertificateAuthenticator,
@@ -98,6 +100,24 @@ def _outbounds(config: Config) -> Callable[[Route], Outbound]:
 def _unsigned(_identity: Identity, _now: float) -> bytes:
     """That there would be an assertion: a real one would be good, wherever it was pasted."""
     return ASSERTION_HEADER + f": {UNKNOWN}\r\n".encode()
+
+
+def slots_of(config: Config) -> dict[str, frozenset[str]]:
+    """The places where each authenticator looks for credentials, by the names of its slots, from its settings alone."""
+    return {
+        name: frozenset(_slots_of(one, config.session.cookie))
+        for name, one in config.authenticators.items()
+    }
+
+
+def _slots_of(one: AnyAuthenticator, cookie: str) -> Iterator[str]:
+    yield from (compile_slot(slot).name for slot in getattr(one, "token_from", []))
+    if isinstance(one, JwtAuthenticator | IntrospectionAuthenticator) and one.dpop:
+        yield DPOP.name
+    if isinstance(one, CertificateAuthenticator):
+        yield CertificateSlot(one.subject).name
+    if isinstance(one, PasswordLogin | OidcLogin):
+        yield CookieSlot(cookie).name
 
 
 def credential_places(

@@ -27,6 +27,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "web/portal/texts.py": "tests/web/portal/test_pages.py",
     "authenticators.py": "tests/test_runtime.py",
     "logs.py": "tests/server/test_reload.py",
+    "cli/replay_report.py": "tests/cli/test_policy_replay.py",
 }
 # Who opens files, beside config/load.py: file -> which ones, and why there.
 OPENS: dict[str, str] = {

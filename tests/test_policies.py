@@ -9,7 +9,7 @@ import yaml
 from authproxy.config.load import load
 from authproxy.config.schema import Upstream
 from authproxy.model.errors import ConfigError
-from authproxy.policies import backend_host, credential_places, load_policies
+from authproxy.policies import backend_host, credential_places, load_policies, slots_of
 from authproxy.policy.document import CaseIdentity
 from authproxy.policy.offline import decide_request, exchange_for
 from authproxy.runtime import verification
@@ -57,6 +57,11 @@ def test_the_places_of_credentials_are_those_of_the_server(tmp_path: Path) -> No
         headers, cookies = credential_places(asked, config.session.cookie)
         assert {name.encode() for name in headers} == compiled.credential_headers, route.name
         assert cookies == compiled.credential_cookies, route.name
+    compiled_slots = {
+        name: frozenset(slot.name for slot in one.slots)
+        for name, one in decides.authenticators.items()
+    }
+    assert slots_of(config) == compiled_slots
 
 
 def test_the_head_is_the_one_that_the_server_would_send(tmp_path: Path) -> None:

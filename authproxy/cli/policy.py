@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from authproxy.cli import policy_test
+from authproxy.cli import policy_replay, policy_test
 from authproxy.cli.options import ConfigOption, load_config
 
 app = typer.Typer(name="policy", help="Explain, test and describe policies.", no_args_is_help=True)
@@ -49,6 +49,8 @@ def _inlined(other: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 
 
 app.command()(policy_test.test)
+app.command()(policy_replay.replay)
+app.command()(policy_replay.shadow_report)
 
 Texts = list[str] | None
 MethodArgument = Annotated[str, typer.Argument(help="The request's method.")]

@@ -89,15 +89,16 @@ def _is(kind: Callable[[FilePath], bool], path: FilePath) -> bool:
         return False
 
 
-def load(file: FilePath) -> Loaded:
-    """Read the configuration and all policy files it names; problems are kept, not raised."""
+def load(file: FilePath, policies: FilePath | None = None) -> Loaded:
+    """Read the configuration and all policy files it names, or these instead; problems are kept, not raised."""
     loaded = Loaded(file.absolute())
     data = _read(loaded, file)
     if data is None:
         return loaded
     loaded.config, cut, problems = validate(Config, data, loaded.source)
     loaded.problems += problems
-    damage = _read_policies(loaded, data.get("policies", ["policies"]))
+    named = data.get("policies", ["policies"]) if policies is None else [str(policies.absolute())]
+    damage = _read_policies(loaded, named)
     names = Names(
         upstreams=_names(data, "upstreams"),
         authenticators=_names(data, "authenticators"),

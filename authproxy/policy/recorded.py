@@ -32,6 +32,7 @@ class Recorded:
     """
 
     exchange: Exchange
+    subject: str
     code: str
     reason: str
     shadow: str
@@ -66,10 +67,13 @@ def replayed(record: Any) -> Recorded | None:
     exchange.raw_target = take.text("raw_path", "") or quote(path, safe=_UNQUOTED)
     exchange.client_text = take.text("client")
     exchange.client = _client(exchange.client_text)
-    exchange.fields = _fields_of(take.mapping("headers") or {})
+    headers = take.mapping("headers")
+    if headers:
+        exchange.fields = _fields_of(headers)
     exchange.identity = _identity_of(take)
     return Recorded(
         exchange,
+        exchange.identity.subject if exchange.identity is not None else "",
         "allow" if decision == "allow" else take.text("code", "") or "refuse",
         take.text("reason", ""),
         take.text("shadow", ""),

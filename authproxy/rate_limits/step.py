@@ -101,6 +101,7 @@ class Step:
             if limit.shadow:
                 if refused:
                     exchange.shadow = exchange.shadow or "rate_limited"
+                    exchange.reason = exchange.reason or f"limit {limit.name}"
                 continue
             if refused and (spent is None or balance.reset > spent[1]):
                 spent = (limit.name, balance.reset)
