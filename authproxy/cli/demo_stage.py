@@ -150,6 +150,7 @@ def _show(lines: Sequence[DemoLine], folder: Path, address: str, password: str) 
     parts = [
         f"# authproxy serves https://localhost:{port} from {folder}, which is gone when the demo ends.",
         f"# In a browser that is told to trust its certificate, log in as `admin` with {password}.",
+        "# Who that is stands at /.authproxy/userinfo, the way out is /.authproxy/logout.",
         "# Run these in another terminal:",
     ]
     for line in lines:

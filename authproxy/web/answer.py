@@ -16,24 +16,32 @@ from authproxy.model.exchange import Exchange
 from authproxy.rate_limits.step import limit_headers
 from authproxy.web.compat import Request
 
+# It looks as the pages of the portal do (`portal/style.css`), and asks for nothing besides itself.
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>
-:root{{color-scheme:light dark}}
-body{{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;place-items:center;
-background:light-dark(#f6f7f9,#14171c);color:light-dark(#1c2128,#e6e9ee)}}
-main{{max-width:30rem;margin:1.5rem;padding:2rem 2.25rem;border-radius:12px;
-background:light-dark(#fff,#1d2128);border:1px solid light-dark(#dfe3e8,#2e343d)}}
-p.status{{margin:0;font-size:.875rem;font-weight:600;letter-spacing:.04em;color:light-dark(#57606a,#9aa4b2)}}
-h1{{font-size:1.375rem;line-height:1.3;margin:.25rem 0 1rem}}
-dl{{margin:1.5rem 0 0;font-size:.8125rem;color:light-dark(#57606a,#9aa4b2)}}
-dt{{display:inline}}dd{{display:inline;margin:0;font-family:ui-monospace,monospace;overflow-wrap:anywhere}}
+<title>{title}</title><link rel="icon" href="data:,"><style>
+:root{{color-scheme:light dark;--quiet:light-dark(#566170,#a2adbb);--accent:light-dark(#1f5fd1,#7fb0ff)}}
+*{{box-sizing:border-box}}
+body{{font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:0;min-height:100vh;display:grid;
+place-items:center;padding:1.5rem 1rem;background:light-dark(#f4f6f9,#12151a);color:light-dark(#1b222c,#e8ebf0)}}
+main{{width:100%;max-width:25rem;padding:2rem;border-radius:14px;background:light-dark(#fff,#1b2027);
+border:1px solid light-dark(#d9dee5,#313843);box-shadow:0 1px 2px #0000000d,0 12px 32px #00000014}}
+svg{{display:block;width:2.25rem;height:2.25rem;color:var(--accent)}}
+h1{{font-size:1.5rem;line-height:1.25;letter-spacing:-.01em;margin:.9rem 0 .4rem}}
+p{{margin:0 0 1rem}}
+a{{color:var(--accent)}}a:focus-visible{{outline:3px solid var(--accent);outline-offset:2px}}
+footer{{margin-top:1.75rem;font-size:.8125rem;color:var(--quiet)}}
+code{{font-family:ui-monospace,monospace;overflow-wrap:anywhere}}
 </style></head><body><main>
-<p class="status">{status} {phrase}</p><h1>{title}</h1>
-<p>{advice}</p>
-<dl><dt>Request</dt> <dd>{request_id}</dd></dl>
+<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"
+aria-hidden="true"><path d="M12 3l7 2.8v5.4c0 4.5-2.9 8-7 9.8-4.1-1.8-7-5.3-7-9.8V5.8z"/><path d="M9.5 9l5 5M14.5 9l-5 5"/></svg>
+<h1>{title}</h1>
+<p>{advice}</p>{way_on}
+<footer>{status} {phrase}<br>Request <code>{request_id}</code></footer>
 </main></body></html>
 """
+# Somebody who is logged in as the wrong one sees who that is, and can leave, on the page of the portal.
+WAY_ON = '\n<p><a href="/.authproxy/userinfo">See who you are signed in as, or sign out</a></p>'
 ADVICE = {
     401: "Sign in, or send a valid access token with the request.",
     403: "This is not open to you. If it should be, ask whoever runs the service for access.",
@@ -45,7 +53,7 @@ ADVICE = {
 }
 PAGE_HEADERS = (
     b"Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
-    b"frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+    b"img-src data:; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 )
 
 
@@ -107,7 +115,7 @@ def refuse(request: Request, refusal: Refusal) -> Answer:
         b"Cache-Control: no-store\r\n",
         *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
     ]
-    body = _page(exchange, refusal) if page else _problem(exchange, refusal)
+    body = _page(request, refusal) if page else _problem(exchange, refusal)
     return respond(request, refusal.status, head, body, close=refusal.close)
 
 
@@ -149,12 +157,14 @@ def _problem(exchange: Exchange, refusal: Refusal) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
 
 
-def _page(exchange: Exchange, refusal: Refusal) -> bytes:
+def _page(request: Request, refusal: Refusal) -> bytes:
+    exchange = request.exchange
     return PAGE.format(
         title=html.escape(refusal.title),
         status=refusal.status,
         phrase=phrase(refusal.status),
         advice=advice(refusal.status),
+        way_on=WAY_ON if refusal.code == "forbidden" and _is_logged_in(request) else "",
         request_id=html.escape(exchange.request_id),
     ).encode()
 
@@ -162,6 +172,14 @@ def _page(exchange: Exchange, refusal: Refusal) -> bytes:
 def advice(status: int) -> str:
     """What a person may do about a refusal."""
     return ADVICE.get(status, "The request cannot be answered as it was sent.")
+
+
+def _is_logged_in(request: Request) -> bool:
+    """Is the caller somebody with a session, who could log in as another?"""
+    identity, route = request.exchange.identity, request.exchange.route
+    if identity is None or route is None:
+        return False
+    return identity.authenticator in request.runtime.engines[route].logins
 
 
 def wants_page(exchange: Exchange) -> bool:

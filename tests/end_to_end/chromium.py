@@ -20,6 +20,9 @@ PATIENCE = 15_000  # milliseconds, on a busy machine
 FORM = b"""<!doctype html><html lang="en"><title>app</title><h1>app</h1><p id="who">%b</p>
 <form method="post" action="/send"><label>Text <textarea name="text"></textarea></label><button>Send</button></form></html>"""
 
+# Everything of two hosts is for whoever is logged in, and forms outlive their sessions.
+ROUTE = STAFF | {"match": {"hosts": ["a.test", "b.test"], "paths": ["/**"]}, "preserve_post": True}
+
 
 async def application(request: Message, link: Link) -> None:
     """A backend with a page, a form and a WebSocket; what is posted to it is shown."""
@@ -80,12 +83,9 @@ async def town(folder: Path, monkeypatch: pytest.MonkeyPatch, **config: Any) -> 
     pair = Authority(folder / "authority").issue("a.test", "b.test", "login.test")
     files = {"certificate": str(pair.certificate), "private_key": str(pair.private_key)}
     port = free_port()
-    route = STAFF | {
-        "match": {"hosts": ["a.test", "b.test"], "paths": ["/**"]}, "preserve_post": True,
-    }  # fmt: skip
     settings = {
         "listeners": [{"address": f"127.0.0.1:{port}", "tls": {"certificates": [files]}}],
-        "portal": {"url": f"https://login.test:{port}"}, "routes": (route,), "play": application, **config,
+        "portal": {"url": f"https://login.test:{port}"}, "routes": (ROUTE,), "play": application, **config,
     }  # fmt: skip
     async with office(folder, **settings) as proxy, chromium(port) as browser:
         yield Town(proxy, browser, port)

@@ -2,12 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from authproxy.model.errors import REFUSALS
 from authproxy.web.answer import phrase, status_line
-from tests.playbook import GUARDED, playbook
+from tests.playbook import GUARDED, playbook, token
+from tests.web.portal.browser import NAVIGATION, STAFF, Browser, office
 from tests.wire import Answer, request
 
 
@@ -41,6 +43,20 @@ async def test_a_person_gets_a_page() -> None:
         old = await p.request("GET", "/guarded/1", {"Accept": "text/html"})
         assert old.body.startswith(b"<!doctype html>")
         assert (await p.request("POST", "/guarded/1", {"Accept": "text/html"})).code != ""
+
+
+async def test_who_is_logged_in_as_the_wrong_one_can_leave(tmp_path: Path) -> None:
+    """A forbidden page leads to who one is; other refusals, and callers without a session, have nothing to leave."""
+    closed = STAFF | {"match": {"paths": ["/staff/**"]}, "allow": [{"groups": ["ops"]}]}
+    async with office(tmp_path, routes=(closed, GUARDED)) as p:
+        browser, way = Browser(p), b'href="/.authproxy/userinfo"'
+        await browser.log_in()
+        page = await browser.go("/staff/x")
+        assert (page.status, way in page.body) == (403, True)
+        assert way not in (await browser.go("/nowhere")).body
+        program = [*NAVIGATION, ("Authorization", f"Bearer {token('alice')}")]
+        page = await Browser(p).go("/staff/x", headers=program)
+        assert (page.status, way in page.body) == (403, False)
 
 
 async def test_nothing_is_quoted() -> None:

@@ -64,8 +64,8 @@ def read_handover(target: str, portal: Portal) -> Handover | None:
 
 
 def _path(wanted: str) -> str:
-    """Where a login may lead to on its own host: back to a page, or to the form that waits there."""
-    return RESEND if wanted == RESEND else return_path(wanted)
+    """Where a login may lead to on its own host: back to a page, to the form that waits there, or to who one is there."""
+    return wanted if wanted in {RESEND, USERINFO} else return_path(wanted)
 
 
 def destination(request: Request, portal: Portal, wanted: str) -> str:

@@ -90,6 +90,10 @@ class Portal:
         """Those of an OpenID provider."""
         return [one for one in self.logins.values() if isinstance(one, OidcAuthenticator)]
 
+    def title_of(self, name: str) -> str:
+        """What a login is called for people."""
+        return next((one.title for one in self.providers if one.name == name), name)
+
     @property
     def storage(self) -> SessionStorage:
         """The sessions as aiohttp-session knows them."""

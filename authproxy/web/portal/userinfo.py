@@ -12,7 +12,7 @@ from authproxy.web.answer import wants_page
 from authproxy.web.compat import Request
 from authproxy.web.portal.forms import form_token, is_our_form, read_form
 from authproxy.web.portal.pages import answer, redirect
-from authproxy.web.portal.portal import Portal
+from authproxy.web.portal.portal import LOGIN, USERINFO, Portal
 
 
 async def userinfo(request: Request, portal: Portal) -> web.Response:
@@ -24,7 +24,7 @@ async def userinfo(request: Request, portal: Portal) -> web.Response:
     found = await portal.who(request)
     if found is None:
         if wants_page(request.exchange):
-            return redirect("/.authproxy/login?next=/")
+            return redirect(f"{LOGIN}?next={USERINFO}")
         raise Refusal("unauthenticated", "no-session")
     session, identity = found
     request.exchange.identity = identity
@@ -36,6 +36,7 @@ async def userinfo(request: Request, portal: Portal) -> web.Response:
         "userinfo",
         host=request.exchange.host,
         identity=identity,
+        signed_in_with=portal.title_of(session.authenticator),
         session=session,
         sessions=await portal.sessions.of(session.authenticator, session.subject, time.time()),
         csrf=form_token(request.cookies[portal.cookie]),
@@ -49,7 +50,7 @@ async def _end_others(request: Request, portal: Portal, session: Session) -> web
     for other in await portal.sessions.of(session.authenticator, session.subject, time.time()):
         if other.key != session.key:
             await portal.sessions.end(other, time.time())
-    return redirect("/.authproxy/userinfo")
+    return redirect(USERINFO)
 
 
 def _as_json(session: Session, identity: Identity) -> bytes:
