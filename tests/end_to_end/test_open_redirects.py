@@ -3,6 +3,7 @@
 Each answer's Location and each address on its page is read by chromium, from the page that it was given on.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlencode
@@ -88,10 +89,13 @@ class Visitor:
             self.cookies[name] = value
         texts = answer.all("location")
         assert len(texts) == (answer.status in {302, 303}), (wanted, answer.head)
-        if b"<form" in answer.body:
-            form = Form(answer.body.decode())
+        page = re.sub(
+            '<link rel="icon"[^>]*>', "", answer.body.decode()
+        )  # a picture, nowhere to go
+        if "<form" in page:
+            form = Form(page)
             texts += [form.action, form.fields.get("next", "")]
-        texts += [part.partition('"')[0] for part in answer.body.decode().split('href="')[1:]]
+        texts += [part.partition('"')[0] for part in page.split('href="')[1:]]
         asked = f"{self.origin}{target.partition('?')[0]}"
         self.found += [Finding(wanted, asked, text) for text in dict.fromkeys(texts)]
 
