@@ -21,6 +21,7 @@ from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
+from authproxy.engines import Engines, RouteEngine
 from authproxy.logs import open_access_log, open_decision_log
 from authproxy.model.address import Networks
 from authproxy.model.errors import ConfigError, Problem
@@ -46,19 +47,6 @@ from authproxy.telemetry.tracing import Traces, compile_traces
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
 from authproxy.upstream.pool import Pool, Server
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RouteEngine:
-    """What serves one route."""
-
-    route: Route
-    authentication: Authentication | None
-    address_step: Step
-    identity_step: Step
-    outbound: Outbound
-    upstream: str
-    logins: frozenset[str]  # those of its authenticators that people log in to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -299,7 +287,7 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
-    engines = {route: _engine(route, decides, signing) for route in decides.table.routes}
+    engines = _engines(decides, signing)
     return Runtime(
         config=config,
         table=decides.table,
@@ -328,16 +316,12 @@ def compile_runtime(
     )
 
 
-def _engine(route: Route, decides: Verification, signing: Assertions | None) -> RouteEngine:
-    return RouteEngine(
-        route,
-        decides.authentication(route),
-        Step(route.address_limits, route.name),
-        Step(route.identity_limits, route.name),
-        decides.outbound(route, signing.towards(route.upstream) if signing else None),
-        route.upstream,
-        decides.logins & set(route.authenticators),
-    )
+def _engines(decides: Verification, signing: Assertions | None) -> dict[Route, RouteEngine]:
+    def outbound(route: Route) -> Outbound:
+        return decides.outbound(route, signing.towards(route.upstream) if signing else None)
+
+    engines = Engines(decides.authentication, outbound, decides.logins)
+    return {route: engines.engine(route) for route in decides.table.routes}
 
 
 def global_limits(config: Config) -> list[RouteLimit]:

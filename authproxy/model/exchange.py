@@ -22,8 +22,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "admitted", "bytes_in", "bytes_out", "chain", "client", "client_text", "code", "fields", "host", "host_field",
-        "http_version", "identity", "limit_lines", "listener", "method", "now", "once", "parent_span", "peer", "raw_target", "reason",
+        "admitted", "bytes_in", "bytes_out", "chain", "client", "client_text", "code", "engine", "fields", "host",
+        "host_field", "http_version", "identity", "limit_lines", "listener", "method", "now", "once", "parent_span", "peer",
+        "raw_target", "reason",
         "request_id", "route", "scheme", "sent_at", "sent_to", "shadow", "started", "status", "target", "traceparent",
         "tracestate", "upgrade", "upstream_seconds",
     )  # fmt: skip
@@ -50,6 +51,7 @@ class Exchange:
         self.parent_span = ""  # of a trusted proxy, where our spans are in its trace
         self.tracestate = ""
         self.route: Any = None  # policy.table.Route, a floor above
+        self.engine: Any = None  # engines.RouteEngine, what serves it; several floors above
         self.identity: Identity | None = None
         self.once: Callable[[], Awaitable[None]] | None = None  # asked last: may it still be sent?
         self.admitted = False

@@ -13,7 +13,8 @@ class Identity:
     means that the credential does not end by itself. `credential_id` is the token's `jti`, or the hash of its signed
     part: what revocation knows it by. `header_block` is the identity headers for the backend, rendered once
     (`b"Name: value\r\n"` each); None where they would be over the bound of 8 KiB. `marks` are what the revocation list
-    would hold of it, made by `authn.revocation` once somebody asks.
+    would hold of it, made by `authn.revocation` once somebody asks; `counted` is what limits count it under, made by
+    `rate_limits.step` in the same way.
     """
 
     authenticator: str
@@ -30,3 +31,4 @@ class Identity:
     credential_id: str = ""
     header_block: bytes | None = b""
     marks: tuple[bytes, ...] = field(default=(), init=False, compare=False, repr=False)
+    counted: int = field(default=0, init=False, compare=False, repr=False)

@@ -181,8 +181,9 @@ class Expression:
             )
 
     @classmethod
+    @lru_cache(maxsize=16384)
     def of_text(cls, source: str) -> "Expression":
-        """One that gives a text."""
+        """One that gives a text; the same one for the same source."""
         return cls(source, boolean=False)
 
     def test(self, exchange: Exchange) -> bool | str:

@@ -5,8 +5,8 @@ With `authenticate: none` nobody is identified: what asks who is calling is an e
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from authproxy.model.address import parse_network
 from authproxy.model.source import Path
@@ -16,17 +16,30 @@ from authproxy.policy.document import Entry as EntryDocument
 from authproxy.policy.findings import Findings
 
 _Of = TypeVar("_Of")
+# What has been read so far: of many routes that say the same, all have one object, and requests to any of them keep it at hand.
+Known = dict[Any, Any]
 _IDENTITY_WORDS = re.compile(r"(?<![\w.])(identity|claims)\b")
 _NO_CONDITIONS = frozenset({"mode"})
 _NEED_NO_IDENTITY = frozenset({"networks", "when"}) | _NO_CONDITIONS
 
 
+def same(known: Known, value: _Of) -> _Of:
+    """The first of all equal values."""
+    found: _Of = known.setdefault((type(value), value), value)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class EntryReader:
-    """Compiles the entries of one route; `authenticators` are the route's own, empty where nobody is asked."""
+    """Compiles the entries of one route; `authenticators` are the route's own, empty where nobody is asked.
+
+    `known` is what other routes of the same files came to: an entry that says the same, and about which there was
+    nothing to say, is compiled once.
+    """
 
     findings: Findings
     authenticators: Collection[str]
+    known: Known = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -51,6 +64,17 @@ class EntryReader:
             return None
 
     def _entry(self, path: Path, entry: EntryDocument) -> Entry:
+        said = repr(entry), tuple(self.authenticators)
+        found: Entry | None = self.known.get(said)
+        if found is None:
+            problems = len(self.findings.problems)
+            found = self._compiled(path, entry)
+            # Of a damaged route not everything is said that would be of another.
+            if len(self.findings.problems) == problems and not self.findings.damaged:
+                self.known[said] = found
+        return found
+
+    def _compiled(self, path: Path, entry: EntryDocument) -> Entry:
         if not entry.model_fields_set - _NO_CONDITIONS:
             text = "an entry without conditions would hold for everyone"
             self.findings.wrong(path, "empty-entry", text, "write a condition, or remove the entry")

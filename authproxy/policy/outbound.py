@@ -5,6 +5,7 @@ Everything is removed before anything is set, so no spelling of a client's heade
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
@@ -14,13 +15,36 @@ from authproxy.model.fields import Line
 from authproxy.model.headers import carried, fold, fold_bytes, overrides_method, without_cookies
 from authproxy.model.identity import Identity
 from authproxy.model.target import strip_prefix
+from authproxy.policy.condition import Expression
 from authproxy.policy.table import Route
 
 VIA = b"Via: 1.1 authproxy\r\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What of a route its heads depend on, beside its upstream and its authenticators: of equal ones one `Outbound` serves all."""
+
+    methods_matter: bool
+    strip_prefix: tuple[str, ...]
+    remove_headers: frozenset[bytes]
+    set_headers: tuple[tuple[bytes, Expression], ...]
+    forward_authorization: bool
+
+    @classmethod
+    def of(cls, route: Route) -> "Changes":
+        """Those of this route."""
+        return cls(
+            route.methods is not None or route.forward_preflight,
+            route.strip_prefix,
+            route.remove_headers,
+            route.set_headers,
+            route.forward_authorization,
+        )
+
+
 class Outbound:
-    """Makes the heads of one route; compiled when the configuration is.
+    """Makes the heads of routes that change them alike; compiled when the configuration is.
 
     `host` is what the backend is told of the host: None passes the client's own. `credential_headers` (folded) and
     `credential_cookies` are what the route's authenticators read; they stay here unless the route says otherwise.
@@ -29,13 +53,12 @@ class Outbound:
 
     __slots__ = (
         "_assertion",
+        "_changes",
         "_cookies",
         "_drop",
         "_drops_authorization",
         "_host",
-        "_methods_matter",
         "_plain",
-        "_route",
     )
 
     def __init__(
@@ -48,17 +71,16 @@ class Outbound:
         credential_cookies: Iterable[str] = (),
         assertion: Callable[[Identity, float], bytes | None] | None = None,
     ) -> None:
-        kept = route.forward_authorization
+        self._changes = changes = Changes.of(route)
+        kept = changes.forward_authorization
         slots = (
             frozenset() if kept else frozenset(fold(name).encode() for name in credential_headers)
         )
         cookies = () if kept else credential_cookies
-        self._route = route
         self._assertion = assertion
-        self._methods_matter = route.methods is not None or route.forward_preflight
         self._host = host.decode() if host is not None else None
-        self._drop = (slots - {b"authorization"}) | route.remove_headers
-        self._drops_authorization = b"authorization" in slots | route.remove_headers
+        self._drop = (slots - {b"authorization"}) | changes.remove_headers
+        self._drops_authorization = b"authorization" in slots | changes.remove_headers
         self._plain = not self._drop and self._drops_authorization
         self._cookies = frozenset(name.encode() for name in (*own_cookies, *cookies))
 
@@ -66,7 +88,7 @@ class Outbound:
         """The client's fields that pass, in their order, without what this route keeps back."""
         fields = exchange.fields
         lines = fields.lines
-        if fields.overrides_method and self._methods_matter:
+        if fields.overrides_method and self._changes.methods_matter:
             # Else a POST that the policy allows would be a DELETE to the framework behind (facts 34).
             lines = [line for line in lines if not overrides_method(line[0])]
         if self._plain and not fields.cookies:
@@ -87,8 +109,8 @@ class Outbound:
             Refusal: `forbidden` with reason `identity_too_large`.
         """
         assert exchange.target is not None
-        route, target = self._route, exchange.target
-        path = strip_prefix(target, route.strip_prefix) if route.strip_prefix else target.raw
+        changes, target = self._changes, exchange.target
+        path = strip_prefix(target, changes.strip_prefix) if changes.strip_prefix else target.raw
         head = (
             f"{exchange.method} {path} HTTP/1.1\r\nHost: {self._host or exchange.host_field}\r\n"
             f"X-Request-Id: {exchange.request_id}\r\ntraceparent: {exchange.traceparent}\r\n"
@@ -99,7 +121,7 @@ class Outbound:
             head += f"tracestate: {exchange.tracestate}\r\n".encode()
         if websocket:
             head += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        for name, expression in route.set_headers:
+        for name, expression in changes.set_headers:
             value = expression.text(exchange)
             # A value from a claim must not end the field it is in, nor be another one to whoever reads it.
             if value is not None and carried(value):

@@ -13,7 +13,7 @@ from authproxy.model.target import DOUBLE_SLASH, ENCODED_PERCENT, ENCODED_SLASH
 from authproxy.policy.condition import Entry, Expression
 from authproxy.policy.decide import NEVER_METHODS
 from authproxy.policy.document import PolicyDocument, RouteDocument
-from authproxy.policy.entries import EntryReader
+from authproxy.policy.entries import EntryReader, Known, same
 from authproxy.policy.findings import Findings
 from authproxy.policy.pattern import path_pattern_problem
 from authproxy.policy.table import Route, RouteLimit, Table
@@ -52,11 +52,12 @@ def parse_policies(
 ) -> Policies:
     """Compile the routes of all files; the order of files and routes means nothing."""
     policies = Policies()
+    known: Known = {}
     for document, source in files:
         for index, wanted in enumerate(document.routes):
             damaged = (damage or {}).get((source.file, index), ())
             findings = Findings(source, ("routes", index), damaged, policies.problems)
-            route = _RouteReader(wanted, findings, names).read()
+            route = _RouteReader(wanted, findings, names, known).read()
             # A route whose name or pattern is a placeholder can be in nobody's way.
             if not {"name", "match"} & set(damaged):
                 _enter(policies, route, wanted, findings)
@@ -85,15 +86,18 @@ def _at(source: Source, path: Path) -> str:
 class _RouteReader:
     """Reads one route, noting each problem and going on."""
 
-    def __init__(self, wanted: RouteDocument, findings: Findings, names: Names) -> None:
+    def __init__(
+        self, wanted: RouteDocument, findings: Findings, names: Names, known: Known
+    ) -> None:
         self.wanted = wanted
+        self.known = known
         self.findings = findings
         self.names = names
         asked = () if wanted.authenticate == "none" else tuple(dict.fromkeys(wanted.authenticate))
         self.authenticators = asked
         # Where one of them is a slip of the pen, an entry may name the one that was meant.
         meant = () if set(asked) <= set(names.authenticators or asked) else names.authenticators
-        self.entry_reader = EntryReader(findings, (*asked, *(meant or ())))
+        self.entry_reader = EntryReader(findings, (*asked, *(meant or ())), known)
 
     def read(self) -> Route:
         wanted = self.wanted
@@ -102,11 +106,11 @@ class _RouteReader:
         limits = list(self._limits())
         return Route(
             name=wanted.name,
-            upstream=wanted.upstream,
+            upstream=same(self.known, wanted.upstream),
             hosts=tuple(dict.fromkeys(wanted.match.hosts or [""])),
             paths=self._paths(doubts),
             methods=self._methods(),
-            authenticators=self.authenticators,
+            authenticators=same(self.known, self.authenticators),
             allow=self._allow(),
             deny=self.entry_reader.entries("deny", wanted.deny or []),
             second_factor=self._needs_login("second_factor"),
@@ -147,12 +151,12 @@ class _RouteReader:
                 # RFC 9110 section 9.1: methods are case-sensitive, and all known ones are upper case.
                 text = f"`{method}` would never match: methods are compared as written"
                 self.findings.wrong(path, "bad-method", text, f"write {method.upper()}")
-        return None if methods is None else frozenset(methods)
+        return None if methods is None else same(self.known, frozenset(methods))
 
     def _allow(self) -> tuple[Entry, ...] | None:
         allow = self.wanted.allow
         if isinstance(allow, list):
-            return self.entry_reader.entries("allow", allow)
+            return same(self.known, self.entry_reader.entries("allow", allow))
         if allow is None and self.authenticators:
             text = f"the route `{self.wanted.name}` has no `allow`"
             remedy = "write who may use it, or `allow: authenticated` for any identity"

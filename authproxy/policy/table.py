@@ -63,6 +63,9 @@ class Leaf:
     path: str
     by_method: dict[str, Route] = field(default_factory=dict)
     any_method: Route | None = None
+    only: Route | None = (
+        None  # where there is just one, as nearly everywhere: its own methods say it all
+    )
 
     @property
     def routes(self) -> Iterable[Route]:
@@ -73,6 +76,7 @@ class Leaf:
 
     def add(self, route: Route) -> Route | None:
         """Take the route in; the route that it ties with where there is one."""
+        self.only = None if self.by_method or self.any_method else route
         if route.methods is None:
             tie = self.any_method or next(iter(self.by_method.values()), None)
             self.any_method = self.any_method or route
@@ -89,7 +93,7 @@ class Leaf:
 class Node:
     """What may follow after some segments of a path."""
 
-    literal: dict[str, "Node"] = field(default_factory=dict)
+    literal: dict[str, "Node"] | None = None
     star: "Node | None" = None
     end: Leaf | None = None
     rest: Leaf | None = None
@@ -134,7 +138,11 @@ class Table:
         leaf = self._pattern(host, target.segments)
         route = None
         if leaf is not None:
-            route = leaf.by_method.get(method, leaf.any_method)
+            route = leaf.only
+            if route is None:
+                route = leaf.by_method.get(method, leaf.any_method)
+            elif route.methods is not None and method not in route.methods:
+                route = None
         if target.doubts and (route is None or not target.doubts <= route.allowed_doubts):
             raise Refusal("bad_request", "-".join(sorted(target.doubts)))
         if route is not None:
@@ -187,6 +195,8 @@ class Table:
                 node.star = node.star or Node()
                 node = node.star
             else:
+                if node.literal is None:
+                    node.literal = {}
                 node = node.literal.setdefault(segment, Node())
         return node
 
@@ -206,7 +216,7 @@ def _descend(node: Node, segments: tuple[str, ...], at: int) -> Leaf | None:
     """
     if at == len(segments):
         return node.end or node.rest
-    child = node.literal.get(segments[at])
+    child = node.literal.get(segments[at]) if node.literal is not None else None
     if child is not None:
         found = _descend(child, segments, at + 1)
         if found is not None:

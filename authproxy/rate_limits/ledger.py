@@ -31,17 +31,17 @@ class Ledger:
             StateUnavailable: nothing was counted.
         """
         if len(charges) == 1:
-            return [self.acquire_one(charges[0], now)]
+            return [self.acquire_one(charges[0].key, charges[0], now)]
         keys = [charge.key for charge in charges]
         return self._store.transact(keys, now, partial(_together, charges, now))
 
-    def acquire_one(self, charge: Charge, now: float) -> Balance:
-        """`acquire` of a step that is one limit, the commonest by far.
+    def acquire_one(self, key: bytes, charge: Charge, now: float) -> Balance:
+        """`acquire` of a step that is one limit, the commonest by far; `key` is whom it charges, whatever `charge` says.
 
         Raises:
             StateUnavailable: nothing was counted.
         """
-        return self._store.transact_one(charge.key, now, STEPS[charge.strategy], charge)
+        return self._store.transact_one(key, now, STEPS[charge.strategy], charge)
 
     def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """What `acquire` would say of each, with nothing counted: `remaining` is what is left now.

@@ -39,7 +39,8 @@ class Limiter:
             if only is None:
                 balances = self._ledger.acquire(step.charges(exchange), exchange.now)
             else:
-                balance = self._ledger.acquire_one(only.charge(exchange), exchange.now)
+                key, charge = only.key(exchange), only.terms.charge
+                balance = self._ledger.acquire_one(key, charge, exchange.now)
                 if balance.granted:  # the usual case, and nothing else is left to say
                     exchange.limit_lines += (only.state(balance),)
                     return

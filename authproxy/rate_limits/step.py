@@ -6,69 +6,95 @@ What is counted under which key is decided here and nowhere else; what a charge 
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
+from typing import NamedTuple
 
 from authproxy.model.address import counted_as, parse_address
 from authproxy.model.claims import MISSING, find_claim
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
+from authproxy.model.identity import Identity
 from authproxy.model.rate import Balance, Charge
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.keys import limit_key
 
 
-class Meter:
-    """One limit, compiled: what stands before whoever is counted in its keys, and its part of RateLimit-Policy."""
+class Terms(NamedTuple):
+    """What is the same for equal limits, whatever routes they are of: `charge` is what is charged, of nobody yet."""
 
-    __slots__ = ("limit", "policy", "prefix")
+    limit: RouteLimit
+    charge: Charge
+    policy: str  # its member of RateLimit-Policy, which never changes (draft-ietf-httpapi-ratelimit-headers-10)
+
+
+@lru_cache(maxsize=4096)
+def _terms(limit: RouteLimit) -> Terms:
+    rate = limit.rate
+    charge = Charge(b"", rate, limit.strategy, limit.cost, not limit.shadow)
+    return Terms(limit, charge, f'"{limit.name}";q={rate.amount};w={rate.window}')
+
+
+class Meter:
+    """One limit of a route, compiled; its keys are its own number and that of whoever is counted, one over the other.
+
+    Both are 128 bits of a hash, so two pairs that meet are as rare as two hashes that do; and each is made once, not for
+    every pair of them.
+    """
+
+    __slots__ = ("_number", "terms")
 
     def __init__(self, limit: RouteLimit, scope: str) -> None:
-        self.limit = limit
-        rate = limit.rate
+        self.terms = _terms(limit)
         # The strategy is part of the key: a record means something to its own strategy only.
-        self.prefix = limit_key(
-            scope, limit.name, str(rate.window), limit.strategy, limit.per, limit.claim
-        )
-        # draft-ietf-httpapi-ratelimit-headers-10: the policy is static, so it is written once.
-        self.policy = f'"{limit.name}";q={rate.amount};w={rate.window}'
+        window = str(limit.rate.window)
+        self._number = _number(scope, limit.name, window, limit.strategy, limit.per, limit.claim)
 
-    def charge(self, exchange: Exchange) -> Charge:
-        """What this request is charged, and whom."""
-        per = self.limit.per
-        if per == "route":
-            return self.charged(self.prefix)
-        if per == "address":
-            return _address_charge(self, exchange.client_text)
-        identity = exchange.identity
-        assert identity is not None, "limits of an identity come after authentication"
-        value = find_claim(identity.claims, self.limit.claim) if per == "claim" else MISSING
-        if value is MISSING:
-            return _subject_charge(self, identity.authenticator, identity.subject)
-        # The value of a claim may be anything (and large): counted by type and content, not kept in a cache.
-        who = ("claim", identity.authenticator, type(value).__name__, repr(value))
-        return self.charged(limit_key(self.prefix, *who))
+    def key(self, exchange: Exchange) -> bytes:
+        """What this request is counted under."""
+        limit, identity = self.terms.limit, exchange.identity
+        per = limit.per
+        if per == "subject" and identity is not None:
+            who = identity.counted or _count(identity)
+        elif per == "address":
+            who = _address(exchange.client_text)
+        elif per == "route":
+            who = 0
+        else:
+            assert identity is not None, "limits of an identity come after authentication"
+            value = find_claim(identity.claims, limit.claim)
+            # The value of a claim may be anything (and large): counted by type and content.
+            said = ("claim", identity.authenticator, type(value).__name__, repr(value))
+            who = identity.counted or _count(identity) if value is MISSING else _number(*said)
+        return (self._number ^ who).to_bytes(16)
+
+    def key_of(self, *parts: str) -> bytes:
+        """What somebody of this name is counted under."""
+        return (self._number ^ _number(*parts)).to_bytes(16)
 
     def charged(self, key: bytes) -> Charge:
         """The charge of whoever has this key."""
-        limit = self.limit
-        return Charge(key, limit.rate, limit.strategy, limit.cost, not limit.shadow)
+        return self.terms.charge._replace(key=key)
 
     def state(self, balance: Balance) -> tuple[str, str]:
         """The members of RateLimit-Policy and RateLimit."""
-        left = f'"{self.limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
-        return self.policy, left
+        limit, _, policy = self.terms
+        return policy, f'"{limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
 
 
-# The same callers come again: their charges are made once. Bounded, and longer names than most are not kept.
+def _number(*parts: str) -> int:
+    return int.from_bytes(limit_key(*parts))
+
+
+def _count(identity: Identity) -> int:
+    """What an identity is counted under, made once as its header bytes are."""
+    counted = _number("subject", identity.authenticator, identity.subject)
+    object.__setattr__(identity, "counted", counted)  # depends on nothing but what is frozen
+    return counted
+
+
 @lru_cache(maxsize=16384)
-def _subject_charge(meter: Meter, authenticator: str, subject: str) -> Charge:
-    return meter.charged(limit_key(meter.prefix, "subject", authenticator, subject))
-
-
-@lru_cache(maxsize=16384)
-def _address_charge(meter: Meter, client: str) -> Charge:
+def _address(client: str) -> int:
     address = parse_address(client)
-    counted = counted_as(address) if address is not None else client
-    return meter.charged(limit_key(meter.prefix, "address", counted))
+    return _number("address", counted_as(address) if address is not None else client)
 
 
 class Step:
@@ -87,7 +113,7 @@ class Step:
 
     def charges(self, exchange: Exchange) -> list[Charge]:
         """One charge a limit, in their order."""
-        return [meter.charge(exchange) for meter in self._meters]
+        return [meter.charged(meter.key(exchange)) for meter in self._meters]
 
     def settle(self, exchange: Exchange, balances: Sequence[Balance], *, show: bool) -> None:
         """Note what is left for the answer's headers (where `show`), and refuse where a limit had no room.
@@ -97,7 +123,7 @@ class Step:
         """
         spent: tuple[str, float] | None = None
         for meter, balance in zip(self._meters, balances, strict=True):
-            limit, refused = meter.limit, not balance.granted
+            limit, refused = meter.terms.limit, not balance.granted
             if limit.shadow:
                 if refused:
                     exchange.shadow = exchange.shadow or "rate_limited"
@@ -134,4 +160,4 @@ class AccountStep(Step):
 
     def charges(self, _exchange: Exchange) -> list[Charge]:
         """Counted by the account alone, from wherever it is tried."""
-        return [m.charged(limit_key(m.prefix, "account", self._who)) for m in self._meters]
+        return [m.charged(m.key_of("account", self._who)) for m in self._meters]

@@ -26,6 +26,7 @@ NAME_BYTES = 8 << 20
 SLOT_BYTES = 16 + CELLS * 8 + NAME_BYTES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 HISTOGRAM = (*map(str, BUCKETS), "+Inf", "sum")  # what the cells of a histogram hold
+SUM = len(HISTOGRAM) - 1
 # Of these not the sum of all slots is shown: a worker that failed, or that fell behind, must be seen; the revocation list is
 # the same in all.
 WORST: dict[str, Callable[[Iterable[float]], float]] = {
@@ -135,15 +136,16 @@ class Slot:
         found = self._known.get(series)
         return self._add(series, 1) if found is None else found
 
-    def histogram(self, name: str, **labels: str) -> range:
-        """The indices of a histogram's cells, as `HISTOGRAM` has them; they have one name together."""
+    def histogram(self, name: str, **labels: str) -> int:
+        """The index of a histogram's first cell; they follow one another as `HISTOGRAM` has them, and have one name together.
+
+        Where no cells are left it is `OVERFLOW`, and there are no others.
+        """
         first = (f"{name}_bucket", (*labels.items(), ("le", HISTOGRAM[0])))
         found = self._known.get(first)
         if found is None:
             found = self._add((name, tuple(labels.items())), len(HISTOGRAM))
-        if found == OVERFLOW:
-            return range(OVERFLOW, OVERFLOW + 1)
-        return range(found, found + len(HISTOGRAM))
+        return found
 
     def read(self) -> Iterator[tuple[Series, float]]:
         """Every series that there is now, with its value; others may be added meanwhile."""
@@ -184,11 +186,22 @@ def _members_of(name: str, labels: Labels) -> list[Series]:
     return [*buckets, (sys.intern(f"{name}_sum"), labels)]
 
 
+class _RouteCells:
+    """The cells of a route: `requests` counts those of `status`, the last one that there was; `seconds` is the first of
+    its histogram. They lie side by side, and this is all that a request to the route has to find.
+    """
+
+    __slots__ = ("requests", "seconds", "status")
+
+    def __init__(self, seconds: int) -> None:
+        self.requests, self.status, self.seconds = OVERFLOW, 0, seconds
+
+
 class Metrics:
     """What a worker counts about requests, each series' cell looked up once."""
 
     __slots__ = (
-        "_brought", "_cells", "_pages", "_refusals", "_requests", "_seconds", "_shadows", "_slot", "_upstreams",
+        "_brought", "_cells", "_pages", "_refusals", "_requests", "_routes", "_shadows", "_slot", "_upstreams",
     )  # fmt: skip
 
     def __init__(self, pages: Pages, index: int) -> None:
@@ -198,33 +211,32 @@ class Metrics:
         self._requests: dict[tuple[str, int], int] = {}
         self._refusals: dict[tuple[str, str], int] = {}
         self._shadows: dict[tuple[str, str], int] = {}
-        self._seconds: dict[str, Sequence[int]] = {}
-        self._upstreams: dict[str, Sequence[int]] = {}
+        self._routes: dict[str, _RouteCells] = {}
+        self._upstreams: dict[str, int] = {}
         self._brought: dict[int, tuple[object, int]] = {}  # by cell: of whose count, how much
 
     def count(self, exchange: Observed, seconds: float) -> None:
         """Note a request that has ended."""
         cells, route = self._cells, exchange.route
         name = route.name if route is not None else ""
-        key = (name, exchange.status)
-        at = self._requests.get(key)
-        if at is None:
-            at = self._requests[key] = self._slot.cell(
-                "authproxy_requests_total", route=name, status=str(exchange.status)
-            )
-        cells[at] += 1
-        histogram = self._seconds.get(name) or self._histogram(
-            self._seconds, "authproxy_request_seconds", "route", name
-        )
-        cells[histogram[bisect_left(BUCKETS, seconds)]] += 1
-        cells[histogram[-1]] += seconds
+        of = self._routes.get(name)
+        if of is None or of.status != exchange.status:
+            of = self._of(name, exchange.status)
+        cells[of.requests] += 1
+        first = of.seconds
+        if first != OVERFLOW:
+            cells[first + bisect_left(BUCKETS, seconds)] += 1
+            cells[first + SUM] += seconds
         if exchange.upstream_seconds and route is not None:
             upstream = route.upstream
-            histogram = self._upstreams.get(upstream) or self._histogram(
-                self._upstreams, "authproxy_upstream_seconds", "upstream", upstream
-            )
-            cells[histogram[bisect_left(BUCKETS, exchange.upstream_seconds)]] += 1
-            cells[histogram[-1]] += exchange.upstream_seconds
+            found = self._upstreams.get(upstream)
+            if found is None:
+                found = self._upstreams[upstream] = self._slot.histogram(
+                    "authproxy_upstream_seconds", upstream=upstream
+                )
+            if found != OVERFLOW:
+                cells[found + bisect_left(BUCKETS, exchange.upstream_seconds)] += 1
+                cells[found + SUM] += exchange.upstream_seconds
         if exchange.code:
             self._count_code(self._refusals, "authproxy_refusals_total", name, exchange.code)
         if exchange.shadow:
@@ -258,14 +270,20 @@ class Metrics:
         self._cells[at] += count - (before if known is engine else 0)
         self._brought[at] = engine, count
 
-    def _histogram(
-        self, kept: dict[str, Sequence[int]], name: str, label: str, value: str
-    ) -> Sequence[int]:
-        found: Sequence[int] = self._slot.histogram(name, **{label: value})
-        if len(found) == 1:
-            found = [OVERFLOW] * len(HISTOGRAM)
-        kept[value] = found
-        return found
+    def _of(self, name: str, status: int) -> _RouteCells:
+        """The cells of a route, those of this status at hand."""
+        key = (name, status)
+        at = self._requests.get(key)
+        if at is None:
+            at = self._requests[key] = self._slot.cell(
+                "authproxy_requests_total", route=name, status=str(status)
+            )
+        of = self._routes.get(name)
+        if of is None:
+            seconds = self._slot.histogram("authproxy_request_seconds", route=name)
+            of = self._routes[name] = _RouteCells(seconds)
+        of.requests, of.status = at, status
+        return of
 
     def _count_code(
         self, kept: dict[tuple[str, str], int], name: str, route: str, code: str

@@ -4,9 +4,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from authproxy.authn.authentication import NO_SESSION
+from authproxy.engines import RouteEngine
 from authproxy.model.errors import Refusal
 from authproxy.policy.decide import is_forwarded_preflight
-from authproxy.runtime import RouteEngine, Runtime
+from authproxy.runtime import Runtime
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_session_use
 from authproxy.web.portal.resend import keep_form, restore_form
@@ -14,8 +15,8 @@ from authproxy.web.portal.resend import keep_form, restore_form
 
 def authentication(request: Request) -> Coroutine[Any, Any, None] | None:
     """Find the identity, or refuse; what has to be verified first is waited for."""
-    exchange, runtime = request.exchange, request.runtime
-    engine = runtime.engines[exchange.route]
+    exchange = request.exchange
+    engine: RouteEngine = exchange.engine
     if engine.authentication is None or (
         engine.route.forward_preflight and is_forwarded_preflight(engine.route, exchange)
     ):

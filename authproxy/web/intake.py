@@ -67,8 +67,11 @@ def _read(request: Request, exchange: Exchange, runtime: Runtime) -> Fields:
 
 def routing(request: Request) -> Outcome:
     """Read the target and find the route; what is below our own prefix is answered here."""
-    if resolve(request.runtime.table, request.exchange) is None:
+    exchange, runtime = request.exchange, request.runtime
+    route = resolve(runtime.table, exchange)
+    if route is None:
         return endpoint(request)
+    exchange.engine = runtime.engines[route]
     return None
 
 

@@ -16,15 +16,15 @@ def global_limits(request: Request) -> None:
 
 def address_limits(request: Request) -> None:
     """The route's limits that need no identity."""
-    runtime: Runtime = request.runtime
-    step = runtime.engines[request.exchange.route].address_step
+    exchange = request.exchange
+    step = exchange.engine.address_step
     if not step.empty:
-        runtime.limiter.take(step, request.exchange)
+        request.runtime.limiter.take(step, exchange)
 
 
 def identity_limits(request: Request) -> None:
     """The route's limits of whoever it is."""
-    runtime: Runtime = request.runtime
-    step = runtime.engines[request.exchange.route].identity_step
-    if not step.empty and request.exchange.identity is not None:
-        runtime.limiter.take(step, request.exchange)
+    exchange = request.exchange
+    step = exchange.engine.identity_step
+    if not step.empty and exchange.identity is not None:
+        request.runtime.limiter.take(step, exchange)

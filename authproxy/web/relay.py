@@ -32,7 +32,7 @@ def relay(request: Request) -> Outcome:
     """Forward the request, and stream its answer back."""
     exchange = request.exchange
     runtime: Runtime = request.runtime
-    engine = runtime.engines[exchange.route]
+    engine = exchange.engine
     pool = runtime.pools[engine.upstream]
     websocket = is_websocket(request)
     head = engine.outbound.head(exchange, websocket=websocket)

@@ -69,7 +69,7 @@ def watched(
     except (Refusal, ConnectionError):
         if not stream.code:
             raise
-        engine = request.runtime.engines[request.exchange.route]
+        engine = request.exchange.engine
         raise Refusal(
             stream.code, "stream", headers=engine.authentication.refused, close=True
         ) from None

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tests.policy.reading import codes, parsed, route, route_text
+from authproxy.config.load import fill
+from authproxy.config.validate import validate
+from authproxy.config.yaml import read_yaml
+from authproxy.policy.document import PolicyDocument
+from authproxy.policy.parse import parse_policies
+from tests.policy.reading import NAMES, codes, parsed, route, route_text
 
 
 def test_an_entry_is_compiled_cheapest_first() -> None:
@@ -81,3 +86,39 @@ def test_a_mode_is_no_condition(listed: str) -> None:
         "deny: [{networks: [10.0.0.0/8], mode: shadow}]", authenticate="none", allow=""
     )
     assert codes(parsed(text)) == []
+
+
+def test_what_several_routes_say_alike_is_compiled_once() -> None:
+    """Thousands of routes have few entries between them; what differs in a type or in whom the route asks is another."""
+    entries = ["{groups: [g]}", "{groups: [g]}", "{claims: {a: 1}}", "{claims: {a: true}}", "{claims: {a: '1'}}"]  # fmt: skip
+    routes = "".join(
+        f"- {{name: r{n}, match: {{paths: [/{n}], methods: [GET]}}, upstream: orders, authenticate: [tokens], allow: [{entry}]}}\n"
+        for n, entry in enumerate(entries)
+    )
+    found = parsed(f"routes:\n{routes}").table.routes
+    assert found[0].allow is found[1].allow
+    assert found[0].methods is found[1].methods
+    assert len({id(route.allow) for route in found}) == 4
+
+
+def test_a_mistake_that_two_routes_share_is_told_of_both() -> None:
+    """What is wrong is never taken for known."""
+    routes = "".join(
+        f"- {{name: r{n}, match: {{paths: [/{n}]}}, upstream: orders, authenticate: [tokens], allow: [{{networks: [10.0.0.1/8]}}, {{}}]}}\n"
+        for n in range(2)
+    )
+    assert codes(parsed(f"routes:\n{routes}")) == ["bad-network", "empty-entry"] * 2
+
+
+def test_a_damaged_route_hides_no_mistake_of_another() -> None:
+    """What is not said of a route whose other parts are broken is said of the next one that says the same."""
+    text = (
+        "routes:\n"
+        "- {name: a, match: {paths: [/a]}, upstream: orders, authenticate: [tokens], allow: [{}]}\n"
+        "- {name: b, match: {paths: [/b]}, upstream: orders, authenticate: [tokens], allow: [{}]}\n"
+    )
+    data, source, _ = read_yaml(text.encode(), "0.yaml")
+    document, _, _ = validate(PolicyDocument, data, source, fill)
+    assert document is not None
+    found = parse_policies([(document, source)], NAMES, {("0.yaml", 0): ["allow"]})
+    assert [(p.code, p.line) for p in found.problems] == [("empty-entry", 3)]

@@ -22,13 +22,13 @@ class SentOn(Refusal):
 
 def to_login(request: Request, refusal: Refusal) -> Answer | None:
     """The answer that sends a browser to the login, where that could help; else None."""
-    exchange, runtime = request.exchange, request.runtime
+    exchange = request.exchange
     if isinstance(refusal, SentOn):
         exchange.code, exchange.reason = refusal.code, refusal.reason
         return respond(request, 303, refusal.head, b"", close=refusal.close)
     if refusal.status != 401 or exchange.route is None or exchange.method not in {"GET", "HEAD"}:
         return None
-    if not runtime.engines[exchange.route].logins or not wants_page(exchange):
+    if not exchange.engine.logins or not wants_page(exchange):
         return None
     exchange.code, exchange.reason = refusal.code, refusal.reason
     head = login_head(request, return_path(exchange.raw_target))
@@ -38,7 +38,7 @@ def to_login(request: Request, refusal: Refusal) -> Answer | None:
 def login_head(request: Request, wanted: str, *cookies: str) -> list[bytes]:
     """The lines that send a browser to the login of this host, and from there to what it wanted; `cookies` go along."""
     runtime = request.runtime
-    portal, logins = Portal.of(runtime), runtime.engines[request.exchange.route].logins
+    portal, logins = Portal.of(runtime), request.exchange.engine.logins
     location, secret = login_place(request, portal, wanted)
     if len(logins) < len(runtime.logins):
         # Somebody may be logged in by another one, which does not help here.
