@@ -156,7 +156,7 @@ class _RouteReader:
     def _allow(self) -> tuple[Entry, ...] | None:
         allow = self.wanted.allow
         if isinstance(allow, list):
-            return same(self.known, self.entry_reader.entries("allow", allow))
+            return self.entry_reader.entries("allow", allow)
         if allow is None and self.authenticators:
             text = f"the route `{self.wanted.name}` has no `allow`"
             remedy = "write who may use it, or `allow: authenticated` for any identity"

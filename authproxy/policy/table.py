@@ -93,7 +93,7 @@ class Leaf:
 class Node:
     """What may follow after some segments of a path."""
 
-    literal: dict[str, "Node"] | None = None
+    literal: dict[str, "Node"] = field(default_factory=dict)
     star: "Node | None" = None
     end: Leaf | None = None
     rest: Leaf | None = None
@@ -195,8 +195,6 @@ class Table:
                 node.star = node.star or Node()
                 node = node.star
             else:
-                if node.literal is None:
-                    node.literal = {}
                 node = node.literal.setdefault(segment, Node())
         return node
 
@@ -216,7 +214,7 @@ def _descend(node: Node, segments: tuple[str, ...], at: int) -> Leaf | None:
     """
     if at == len(segments):
         return node.end or node.rest
-    child = node.literal.get(segments[at]) if node.literal is not None else None
+    child = node.literal.get(segments[at])
     if child is not None:
         found = _descend(child, segments, at + 1)
         if found is not None:
