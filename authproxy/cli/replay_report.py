@@ -43,21 +43,19 @@ class TextReport:
         for title, groups in (("changes", tally.groups), ("undecidable", tally.unknown)):
             found = groups.largest()
             if found:
-                _say(f"\n{title}, by what they have in common:")
+                _say("", f"{title}, by what they have in common:")
             for common, group in found[:GROUPS_SHOWN]:
                 _say(f"  {group.count:>7}  {_in_common(common)}")
-                for line in _shown(group):
-                    _say(line)
+                _say(*_shown(group))
             if len(found) > GROUPS_SHOWN:
                 _say(f"  and {len(found) - GROUPS_SHOWN} groups more: see --format json")
         if tally.withheld:
             many = ", ".join(f"{route} {count}" for route, count in tally.withheld.most_common(20))
-            _say(f"\nof those that pass, shadow mode would withhold a refusal from: {many}")
-        for line in _damage(reader.damaged):
-            _say(line)
-        _say("" if tally.changes or tally.undecidable or reader.damaged.count else None)
-        for line in self._numbers(tally, reader):
-            _say(line)
+            _say("", f"of those that pass, shadow mode would withhold a refusal from: {many}")
+        _say(*_damage(reader.damaged))
+        if tally.changes or tally.undecidable or reader.damaged.count:
+            _say("")
+        _say(*self._numbers(tally, reader))
 
     def _numbers(self, tally: Tally, reader: Reader) -> Iterator[str]:
         changes = ", ".join(
@@ -101,15 +99,17 @@ def _shown(group: Group) -> Iterator[str]:
 
 def _damage(damaged: Damaged) -> Iterator[str]:
     if damaged.count:
-        yield f"\ndamaged lines, not counted among the others: {damaged.count}"
+        yield ""
+        yield f"damaged lines, not counted among the others: {damaged.count}"
         yield from (f"  {name}:{number}: {what}" for name, number, what in damaged.places)
         if damaged.count > len(damaged.places):
             yield f"  and {damaged.count - len(damaged.places)} more"
 
 
-def _say(line: str | None) -> None:
-    if line is not None:
-        print("\n".join(printable(part) for part in line.split("\n")))
+def _say(*lines: str) -> None:
+    """Print them; each stays one line, whatever the log had in it."""
+    for line in lines:
+        print(printable(line))
 
 
 class JsonReport:
@@ -167,8 +167,7 @@ def shadow_text(withheld: Withheld, reader: Reader) -> Iterator[str]:
         yield from map(printable, _shown(group))
     if len(groups) > GROUPS_SHOWN:
         yield f"and {len(groups) - GROUPS_SHOWN} groups more: see --format json"
-    for line in _damage(reader.damaged):
-        yield from map(printable, line.split("\n"))
+    yield from map(printable, _damage(reader.damaged))
     if groups or reader.damaged.count:
         yield ""
     between = f" from {withheld.first} to {withheld.last}" if withheld.requests else ""

@@ -117,9 +117,16 @@ def test_json_tells_the_same(file: Path) -> None:
 
 
 def test_a_log_is_shown_escaped(file: Path) -> None:
-    """What callers chose is no command of a terminal."""
-    result = replay(file, log(file, {"path": "/a/\u009b2J", "subject": "a\u202eb"}), "strict")
-    assert not {"\u009b", "\u202e"} & set(result.stdout)
+    """What callers chose is no command of a terminal, and no line of its own."""
+    forged = {
+        "path": "/a/x\u009b2J",
+        "subject": "a\u202eb\nallow -> allow  forged",
+        "request_id": "i\r\nd",
+    }
+    found = log(file, forged, forged | {"shadow": "forbidden", "reason": "x\nallow"})
+    for result in (replay(file, found, "strict"), run("policy", "shadow-report", found)):
+        assert not {"\u009b", "\u202e", "\r"} & set(result.stdout)
+        assert not any(line.startswith("allow -> allow") for line in result.stdout.splitlines())
 
 
 def test_standard_input_compressed(file: Path) -> None:

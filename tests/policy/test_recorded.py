@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authproxy.model.target import parse_target
 from authproxy.policy.record import written
 from authproxy.policy.recorded import DamagedRecordError, replayed
+from authproxy.policy.replay import Replay
+from tests.policy.reading import parsed, route_text
 from tests.policy.test_record import exchange, fields, paths, recorded
 
 
@@ -58,6 +62,14 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
+FULL: dict[str, Any] = GOOD | {
+    "raw_path": "/", "preflight": False, "route": "r", "code": None, "reason": None, "shadow": None, "policies": "d",
+    "subject": "a", "authenticator": "tokens", "asked": ["tokens"], "credentials": {"scheme:bearer": True},
+    "reads": ["groups", "claims"], "groups": ["a"], "scopes": [], "email": None, "claims": {"x": 1}, "headers": {"x-a": "1"},
+    "withheld": [],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -72,3 +84,26 @@ def test_a_damaged_record_is_none(wrong: Any) -> None:
     """What is not of its kind is named, never guessed."""
     with pytest.raises(DamagedRecordError):
         replayed(wrong)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*sorted({*GOOD, *FULL})]), JSON))
+def test_no_record_does_harm(changes: dict[str, Any]) -> None:
+    """Whatever stands where: it is a record, or damaged, and nothing else; what is a record can be decided."""
+    try:
+        found = replayed(FULL | changes)
+    except DamagedRecordError:
+        return
+    if found is not None:
+        Replay(
+            parsed(route_text("deny: [{when: claims.x == 1}]", allow="[{groups: [a]}]")).table,
+            {"tokens": frozenset()},
+        ).decide(found)
