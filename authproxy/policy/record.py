@@ -66,7 +66,7 @@ class Recorder:
     and its fields alone is worked out once for a client that repeats itself.
     """
 
-    __slots__ = ("_claims", "_facts", "_headers", "_reads", "_slots", "digest")
+    __slots__ = ("_claims", "_facts", "_headers", "_named", "_reads", "_slots", "digest")
 
     def __init__(
         self,
@@ -82,6 +82,8 @@ class Recorder:
         self._headers = [path[1:] for path in outer if path[0] == HEADERS[0]]
         self._facts = [path[0] for path in outer if path[0] not in {CLAIMS[0], HEADERS[0]}]
         self._slots = tuple(_readable(slots, rules or HeaderRules()))
+        # Whether a header is a secret, of those that are named: found out once.
+        self._named = {path[0]: self._is_kept_back(path[0]) for path in self._headers if path}
 
     def recorded(self, exchange: Exchange) -> Record | None:
         """The record of this exchange; None where nothing was decided about its target: the head was refused, a limit of
@@ -150,15 +152,20 @@ class Recorder:
     def _fields(
         self, headers: Mapping[str, str], withheld: list[Path]
     ) -> Iterator[tuple[str, str]]:
-        wanted = headers if () in self._headers else [path[0] for path in self._headers]
-        for name in wanted:
+        named = self._named
+        if () in self._headers:
+            named = {name: self._is_kept_back(name) for name in headers}
+        for name, kept_back in named.items():
             value = headers.get(name)
             if value is None:
                 continue
-            if is_secret_header(name) or f"header:{name}" in self._slots or _is_secret(value):
+            if kept_back or _is_secret(value):
                 withheld.append((*HEADERS, name))
             else:
                 yield name, value
+
+    def _is_kept_back(self, name: str) -> bool:
+        return is_secret_header(name) or f"header:{name}" in self._slots
 
 
 @lru_cache(maxsize=4)

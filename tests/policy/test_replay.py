@@ -5,8 +5,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
@@ -301,59 +299,6 @@ def test_a_line_of_the_access_log_says_less() -> None:
     assert outcome(bad, ALL).unknown == encoded
     options = outcome(line(method="OPTIONS"), f"/a: {TOKENS}authenticated, cors_preflight: forward")
     assert options.unknown == "whether it was a preflight was not recorded"
-
-
-CONDITIONS = [
-    "groups: [eng]", "groups: [ops]", "scopes: [read]", "subjects: [alice]", "networks: [127.0.0.0/8]",
-    "claims: {tenant: acme}", "claims: {realm.roles: admin}", "when: claims.level >= 3", "when: 'identity.email == \"a@x\"'",
-    "when: 'request.headers[\"x-a\"] == \"1\"'", "when: 'has(claims.realm.roles)'", "when: 'claims.size() > 2'",
-    "when: '\"x-a\" in request.headers'",
-]  # fmt: skip
-ENTRIES = st.lists(
-    st.sampled_from(CONDITIONS), min_size=1, max_size=2, unique_by=lambda c: c.partition(":")[0]
-)
-LISTS = st.lists(ENTRIES.map(lambda parts: "{" + ", ".join(parts) + "}"), min_size=1, max_size=2)
-ROUTES = st.builds(
-    lambda authenticate, allow, deny: f"authenticate: [{authenticate}], allow: [{', '.join(allow)}]" + (f", deny: [{', '.join(deny)}]" if deny else ""),
-    st.sampled_from(["tokens", "staff", "tokens, staff", "staff, tokens"]), LISTS, st.one_of(st.just([]), LISTS),
-) | st.just("authenticate: none")  # fmt: skip
-TABLES = st.tuples(ROUTES, ROUTES).map(lambda pair: table(f"/a/**: {pair[0]}", f"/b: {pair[1]}"))
-CLAIMS = st.sampled_from([{}, {"tenant": "acme"}, {"level": 3, "tenant": "b"}, {"realm": {"roles": ["admin"]}, "x": 1, "y": 2}, {"realm.roles": "admin"}])  # fmt: skip
-CALLERS = st.none() | st.builds(
-    lambda one, subject, groups, claims, email: Identity(one, subject, groups, frozenset({"read"}), email, claims=claims),
-    st.sampled_from(["tokens", "staff"]), st.sampled_from(["alice", "bob"]), st.sampled_from([(), ("eng",), ("ops", "x")]),
-    CLAIMS, st.sampled_from([None, "a@x"]),
-)  # fmt: skip
-
-
-@settings(max_examples=300)
-@given(
-    TABLES,
-    TABLES,
-    CALLERS,
-    st.sampled_from(["/a", "/a/x%20y", "/b", "/c"]),
-    st.sampled_from([(), (("X-A", "1"),)]),
-)
-def test_replay_agrees_with_the_decision_or_says_what_is_missing(
-    old: Table, new: Table, caller: Identity | None, target: str, headers: Any
-) -> None:
-    """For any two sets of policies and any caller: a verdict is the one that the server would come to, and never a guess."""
-    carried = {
-        None: (),
-        "tokens": (("Authorization", "Bearer x"),),
-        "staff": (("Cookie", "__Host-authproxy=x"),),
-    }
-    fields = (*headers, *carried[caller.authenticator if caller is not None else None])
-    record = recorded(old, target, caller, fields)
-    exchange, code = decided(new, target, caller, fields)
-    found = Replay(new, SLOTS).decide(record)
-    if found.unknown:
-        assert record.exchange.target is not None
-        return
-    assert (found.code, found.route) == (
-        code,
-        exchange.route.name if exchange.route is not None else "",
-    )
 
 
 def test_nothing_changes_under_the_same_policies() -> None:
