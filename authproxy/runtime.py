@@ -44,6 +44,8 @@ from authproxy.state.store import Store
 from authproxy.telemetry.decision_log import DecisionLog
 from authproxy.telemetry.line_log import LineLog
 from authproxy.telemetry.tracing import Traces, compile_traces
+from authproxy.telemetry.trail import Trail
+from authproxy.trails import compile_trail
 from authproxy.upstream.connection import Timeouts
 from authproxy.upstream.dial import tls_context
 from authproxy.upstream.pool import Pool, Server
@@ -74,6 +76,7 @@ class Runtime:
     assertions: Assertions | None = None
     traces: Traces | None = None
     decisions: DecisionLog | None = None
+    trail: Trail | None = None
     pools: dict[str, Pool] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache)
 
@@ -287,6 +290,7 @@ def compile_runtime(
         if previous
         else Limiter(store, allow=config.state.on_failure == "allow_limits")
     )
+    recorder = _recorder(loaded, decides)
     engines = _engines(decides, signing)
     return Runtime(
         config=config,
@@ -311,7 +315,8 @@ def compile_runtime(
         assertions=signing,
         own_cookies=frozenset(name.encode() for name in config.session.own_cookies),
         traces=compile_traces(loaded, environ, previous.traces if previous is not None else None),
-        decisions=_decision_log(loaded, decides, previous),
+        decisions=open_decision_log(loaded, recorder, previous.decisions if previous else None),
+        trail=compile_trail(config, recorder, previous.trail if previous else None),
         cache=decides.cache,
     )
 
@@ -346,11 +351,6 @@ def _failures_step(config: Config) -> Step:
     return Step([RouteLimit("failed-authentications", rate, "address")], "failed")
 
 
-def _decision_log(
-    loaded: Loaded, decides: Verification, previous: Runtime | None
-) -> DecisionLog | None:
-    if loaded.usable().logging.decisions is None:
-        return None
+def _recorder(loaded: Loaded, decides: Verification) -> Recorder:
     slots = [slot.name for one in decides.authenticators.values() for slot in one.slots]
-    recorder = Recorder(reads_of(decides.table), loaded.policy_digest, slots, decides.header_rules)
-    return open_decision_log(loaded, recorder, previous.decisions if previous else None)
+    return Recorder(reads_of(decides.table), loaded.policy_digest, slots, decides.header_rules)

@@ -41,6 +41,7 @@ OPENS: dict[str, str] = {
     "server/tls.py": "the names in a certificate that the configuration names, at load",
     "telemetry/line_log.py": "the logs that the configuration names, for appending",
     "telemetry/tracing.py": "the authorities of the collector, at load",
+    "server/trail_socket.py": "the state directory, so that the path of a socket in it is short",
     "state/lmdb.py": "its own folder: what marks an environment as opened since this boot",
     "state/lmdb_records.py": "its own folder: room for the lock before LMDB maps it",
     "backend/key_source.py": "the key set that a backend names, in its own program",

@@ -72,6 +72,13 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         verdict = judge(decides.table, exchange, identify, trace)
     except Refusal as refusal:
         verdict = Verdict(refusal.code, None, refusal.reason)
+    return told(decides, exchange, verdict, trace)
+
+
+def told(
+    decides: Verification, exchange: Exchange, verdict: Verdict, trace: Trace
+) -> dict[str, Any]:
+    """The explanation of a decision, with what stands around it: limits, and the head for the backend."""
     found = explain(decides.table, decides.places, exchange, verdict, trace)
     return {
         **{key: value for key, value in found.items() if key not in _LAST},

@@ -60,6 +60,8 @@ def _happened(what: Told | None) -> Iterator[str]:
     if what is not None:
         why = f" ({what['reason']})" if what["reason"] else ""
         yield f"happened: {what['time']}, {what['verdict']}{why}, answered with {what['status']}"
+        if what["limits"]:
+            yield f"limits:   {', '.join(what['limits'])} (left then)"
 
 
 def _route(found: Told) -> str:

@@ -38,6 +38,7 @@ from authproxy.model.shape import Section, wrong
 from authproxy.policy.document import RateLimit, read_rate
 
 WORKERS_MOST = 256
+TRAIL_MOST = 100_000
 
 
 class Admin(Section):
@@ -255,6 +256,7 @@ class Logging(Section):
 
     access: AccessLog = AccessLog()
     decisions: DecisionLog | None = None
+    trail: Annotated[StrictInt, Field(ge=0, le=TRAIL_MOST)] = 1000
 
     @model_validator(mode="after")
     def _apart(self) -> "Logging":

@@ -85,9 +85,14 @@ class Recorder:
         # Whether a header is a secret, of those that are named: found out once.
         self._named = {path[0]: self._is_kept_back(path[0]) for path in self._headers if path}
 
-    def recorded(self, exchange: Exchange) -> Record | None:
+    @property
+    def reads_headers(self) -> bool:
+        """Do the policies read header fields?"""
+        return bool(self._headers)
+
+    def recorded(self, exchange: Exchange, caller: Record | None = None) -> Record | None:
         """The record of this exchange; None where nothing was decided about its target: the head was refused, a limit of
-        every request did, or it was for our own endpoints.
+        every request did, or it was for our own endpoints. `caller` is the part of the caller where it was kept.
         """
         target, route = exchange.target, exchange.route
         if target is None or target.segments[0] == RESERVED_PREFIX:
@@ -114,9 +119,10 @@ class Recorder:
             record["raw_path"] = target.raw_path
         if exchange.method == "OPTIONS":
             record["preflight"] = is_preflight(exchange)
-        return record | self._caller(exchange)
+        return record | (self.caller(exchange) if caller is None else caller)
 
-    def _caller(self, exchange: Exchange) -> Record:
+    def caller(self, exchange: Exchange) -> Record:
+        """The part of a record that depends on the caller and its fields alone."""
         memo, of = exchange.fields.memo, (self, exchange.identity)
         kept = memo.get(Recorder)
         if kept is None or kept[0] != of:

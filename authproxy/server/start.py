@@ -22,6 +22,7 @@ from authproxy.server.supervisor import Report, Supervisor
 from authproxy.server.tls import read_certificates
 from authproxy.server.worker import Worker, run_worker
 from authproxy.telemetry.metrics import Metrics, Pages
+from authproxy.trails import trail_folder
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ class _Service:
                 watch=watch,
                 lifecycle=told,
                 main=isinstance(told, Systemd),
+                trails=trail_folder(self.runtime.config, self.loaded.folder, os.environ),
             )
 
         run_worker(make, told.ready if isinstance(told, Report) else lambda: self._announce(told))

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
 from authproxy.server.tending import Tending
+from authproxy.server.trail_socket import TrailSocket
 from authproxy.server.upkeep import Upkeep
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.exposition import exposition
@@ -53,7 +55,7 @@ class Worker:
     """Serves the listeners with a runtime, until another one replaces it.
 
     `reloads` makes the next runtime from the current one, `pages` holds what all workers count, `number` is our slot
-    there; `lifecycle` is told how we are. A worker that is not `main` has a supervisor, whose signals it takes.
+    there; `lifecycle` is told how we are, and `trails` is the folder where the last requests are asked for. A worker that is not `main` has a supervisor, whose signals it takes.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Worker:
         watch: Watch | None = None,
         lifecycle: Lifecycle | None = None,
         main: bool = True,
+        trails: Path | None = None,
     ) -> None:
         self._runtime = runtime
         self._reloads = reloads
@@ -88,6 +91,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys = KeyRefresh(self._metrics)
         self._tending = Tending()
+        self._trail = TrailSocket(trails, lambda: self._runtime.trail) if trails else None
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -107,6 +111,8 @@ class Worker:
             self._runtime.traces.exporter.start()
         self._tending.follow(self._runtime.authenticators)
         admin = await self._start_admin()
+        if self._trail is not None:
+            await self._trail.start()
         await self._listeners.start(self._runtime, self._metrics)
         self._measure()
         self._metrics.set("authproxy_config_reload_success", 1.0)
@@ -335,6 +341,8 @@ class Worker:
             await asyncio.to_thread(self._runtime.traces.exporter.close)
         if admin is not None:
             await admin.cleanup()
+        if self._trail is not None:
+            await self._trail.close()
         for lines in (*self._runtime.logs, *self._retired):
             lines.close()
         await self._runtime.sessions.close()

@@ -79,6 +79,8 @@ def end(ended: Sequence[tuple[Request, Answer]]) -> None:
             request.runtime.access_log.write(request.exchange, now - request.exchange.started)
             if request.runtime.decisions is not None:
                 request.runtime.decisions.write(request.exchange)
+            if request.runtime.trail is not None:
+                request.runtime.trail.keep(request.exchange)
         except Exception:  # whatever goes wrong with one is no matter of the others
             log.exception("request %s is not in the log", request.exchange.request_id)
     for request, _ in ended:

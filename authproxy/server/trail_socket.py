@@ -1,0 +1,133 @@
+"""Where a worker's trail is asked: a Unix socket of its own in the state directory, for the proxy's user and root only.
+
+Who asks is told by the kernel, whatever the mode of the file. An answer is a line of JSON; there is nothing that it could
+change. A worker whose socket cannot be made serves all the same.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+
+from authproxy.telemetry.access_log import escaped_line
+from authproxy.telemetry.decision_log import LONG
+from authproxy.telemetry.trail import Trail
+
+log = logging.getLogger(__name__)
+
+ASKED_MOST = 1024  # bytes of a question: an id, quoted
+ANSWER_MOST = 64 << 10
+PATIENCE = 2.0  # seconds for a question to arrive, and for its answer to be taken
+AT_ONCE_MOST = 8
+PATTERN = "trail-*.sock"
+_ROOT = 0
+
+
+class TrailSocket:
+    """Answers questions about the trail that `trail` gives, which is another one after a reload, or None."""
+
+    def __init__(self, folder: Path, trail: Callable[[], Trail | None]) -> None:
+        self._folder = folder
+        self._trail = trail
+        self._name = f"trail-{os.getpid()}-{os.urandom(4).hex()}.sock"
+        self._server: asyncio.Server | None = None
+        self._answering = 0
+
+    async def start(self) -> None:
+        """Take questions, if a socket can be made."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _inside(self._folder) as folder:
+                _sweep(folder)
+                sock = _bound(folder / self._name)
+            self._server = await asyncio.start_unix_server(
+                self._answer, sock=sock, limit=ASKED_MOST
+            )
+        except OSError as error:
+            log.warning("`policy explain --request-id` cannot ask this worker: %s: %s", self._folder, (error.strerror or str(error)).lower())  # fmt: skip
+
+    async def close(self) -> None:
+        """Take no more, and leave no file behind."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):
+                (self._folder / self._name).unlink()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._answering += 1
+        try:
+            if self._answering <= AT_ONCE_MOST and _is_ours(writer.get_extra_info("socket")):
+                async with asyncio.timeout(PATIENCE):
+                    writer.write(self._told(await reader.readline()))
+                    await writer.drain()
+        except (OSError, ValueError, TimeoutError):
+            pass  # whoever asks so is told nothing
+        finally:
+            self._answering -= 1
+            writer.close()
+
+    def _told(self, question: bytes) -> bytes:
+        """The answer to a question, which is an id as JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        request_id, trail = orjson.loads(question), self._trail()
+        found = None if trail is None else trail.find(request_id)
+        told = {"keeps": 0 if trail is None else trail.most, "held": 0 if trail is None else len(trail), "found": found}  # fmt: skip
+        line = escaped_line(told)
+        if len(line) > ANSWER_MOST and found is not None:
+            # As in the decision log: a record with its longest parts left out, and that said.
+            cut = {k: v for k, v in (found["record"] or {}).items() if k not in LONG}
+            line = escaped_line({**told, "found": {**found, "record": {**cut, "withheld": LONG}}})
+        return line
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[Path]:
+    """The folder by a short name: the path of a socket may have 107 bytes (unix(7))."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _bound(path: Path) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)
+        try:
+            found.bind(str(path))
+        finally:
+            os.umask(before)
+        found.listen(AT_ONCE_MOST)
+        found.setblocking(False)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what workers that died left behind: sockets where nobody answers."""
+    for path in folder.glob(PATTERN):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """Does our own user ask, or root (unix(7), SO_PEERCRED)?"""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", credentials)
+    return user in {_ROOT, os.geteuid()}

@@ -1,0 +1,151 @@
+"""The socket of a worker's trail: for its own user only, bounded in all that strangers could choose."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authproxy.model.identity import Identity
+from authproxy.policy.record import Recorder
+from authproxy.server import trail_socket
+from authproxy.server.trail_socket import ANSWER_MOST, ASKED_MOST, AT_ONCE_MOST, TrailSocket
+from authproxy.telemetry.trail import Trail
+from tests.telemetry.test_access_log import exchange
+
+
+def sockets(folder: Path) -> list[Path]:
+    """Those of trails."""
+    return list(folder.glob("trail-*.sock"))
+
+
+@asynccontextmanager
+async def answering(folder: Path, trail: Trail | None) -> AsyncIterator[Path]:
+    """A socket for this trail, as a path that may be connected to."""
+    served = TrailSocket(folder, lambda: trail)
+    await served.start()
+    (path,) = sockets(folder)
+    try:
+        yield path
+    finally:
+        await served.close()
+    assert sockets(folder) == []
+
+
+async def ask(path: Path, question: bytes) -> bytes:
+    """All that comes back."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(question)
+        return await reader.read()
+    except ConnectionError:  # closed with the question unread
+        return b""
+    finally:
+        writer.close()
+
+
+def trail(*ids: str, **changes: Any) -> Trail:
+    """One that knows these."""
+    found = Trail(10, Recorder(frozenset({("claims",)})))
+    for one in ids:
+        found.keep(exchange(request_id=one, **changes))
+    return found
+
+
+async def test_it_answers_one_question(tmp_path: Path) -> None:
+    """With the request and how many are known; the file is for its user alone, and goes away."""
+    async with answering(tmp_path / "state", trail("a", "b")) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        told = json.loads(await ask(path, b'"a"\n'))
+        assert (told["keeps"], told["held"]) == (10, 2)
+        assert told["found"]["happened"]["request_id"] == "a"
+        assert json.loads(await ask(path, b'"z"\n'))["found"] is None
+        assert json.loads(await ask(path, b"[1]\n"))["found"] is None
+
+
+async def test_without_a_trail_it_says_so(tmp_path: Path) -> None:
+    """`trail: 0`."""
+    async with answering(tmp_path, None) as path:
+        assert json.loads(await ask(path, b'"a"\n')) == {"keeps": 0, "held": 0, "found": None}
+
+
+@pytest.mark.parametrize("question", [b"no json\n", b'"' + b"x" * ASKED_MOST * 70 + b'"\n', b'"\xff"\n'])  # fmt: skip
+async def test_what_is_no_question_has_no_answer(tmp_path: Path, question: bytes) -> None:
+    """And no traceback; the next one is answered."""
+    async with answering(tmp_path, trail("a")) as path:
+        assert await ask(path, question) == b""
+        assert json.loads(await ask(path, b'"a"\n'))["found"]
+
+
+async def test_another_user_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says who asks, whatever the mode of the file: here it is we who are another user."""
+    async with answering(tmp_path, trail("a")) as path:
+        monkeypatch.setattr(trail_socket, "_ROOT", -1)
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        assert await ask(path, b'"a"\n') == b""
+
+
+async def test_who_asks_nothing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only so many are listened to at once."""
+    monkeypatch.setattr(trail_socket, "PATIENCE", 0.2)
+    async with answering(tmp_path, trail("a")) as path:
+        silent = [await asyncio.open_unix_connection(str(path)) for _ in range(AT_ONCE_MOST)]
+        await asyncio.sleep(0)
+        assert [await reader.read() for reader, _ in silent] == [b""] * AT_ONCE_MOST
+        for _, writer in silent:
+            writer.close()
+        assert json.loads(await ask(path, b'"a"\n'))["found"]
+
+
+async def test_an_answer_is_bounded(tmp_path: Path) -> None:
+    """Claims may be long: they are left out then, and that is said."""
+    who = Identity("tokens", "a", claims={"x": "y" * ANSWER_MOST})
+    async with answering(tmp_path, trail("a", identity=who)) as path:
+        line = await ask(path, b'"a"\n')
+        assert len(line) < ANSWER_MOST
+        assert json.loads(line)["found"]["record"]["withheld"] == ["claims", "headers", "groups", "scopes"]  # fmt: skip
+
+
+async def test_what_dead_workers_left_is_swept(tmp_path: Path) -> None:
+    """A socket that nobody answers goes; one that somebody does stays."""
+    dead, living = tmp_path / "trail-1-a.sock", tmp_path / "trail-2-b.sock"
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        one.bind(str(dead))
+        other.bind(str(living))
+        other.listen()
+        served = TrailSocket(tmp_path, lambda: None)
+        await served.start()
+        assert (dead.exists(), living.exists()) == (False, True)
+        await served.close()
+
+
+async def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
+    """The kernel takes 107 bytes for the path of a socket; directories are longer."""
+    folder = tmp_path / ("d" * 150)
+    served = TrailSocket(folder, lambda: None)
+    await served.start()
+    assert len(sockets(folder)) == 1
+    await served.close()
+    assert sockets(folder) == []
+
+
+async def test_without_a_place_the_worker_serves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, in plain words."""
+    (tmp_path / "file").touch()
+    served = TrailSocket(tmp_path / "file", lambda: None)
+    await served.start()
+    await served.close()
+    assert "cannot ask this worker" in caplog.text
