@@ -151,9 +151,9 @@ class Recorder:
         picked: Record = {}
         for path in self._claims:
             if not path:
-                return _without_secrets(identity.claims, CLAIMS, withheld)
+                return _without_kept_out(identity.claims, CLAIMS, withheld)
             _copy(path, identity.claims, picked)
-        return _without_secrets(picked, CLAIMS, withheld)
+        return _without_kept_out(picked, CLAIMS, withheld)
 
     def _fields(
         self, headers: Mapping[str, str], withheld: list[Path]
@@ -165,7 +165,7 @@ class Recorder:
             value = headers.get(name)
             if value is None:
                 continue
-            if kept_back or _is_secret(value):
+            if kept_back or _is_kept_out(value):
                 withheld.append((*HEADERS, name))
             else:
                 yield name, value
@@ -227,34 +227,37 @@ def _copy(path: Path, whole: Mapping[str, Any], into: Record) -> None:
     into[path[-1]] = value
 
 
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, str) and _SECRET_VALUE.search(value) is not None
+def _is_kept_out(value: Any) -> bool:
+    """Is it a secret, or a number that whoever reads JSON may round (RFC 8259 section 6), so that it would be another one?"""
+    if isinstance(value, str):
+        return _SECRET_VALUE.search(value) is not None
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 64
 
 
-def _without_secrets(value: Mapping[str, Any], at: Path, withheld: list[Path]) -> Record:
-    """The same without the parts that look like a credential; a list that holds one is left out whole."""
+def _without_kept_out(value: Mapping[str, Any], at: Path, withheld: list[Path]) -> Record:
+    """The same without the parts that are kept out; a list that holds one is left out whole."""
     kept: Record = {}
     for name, inner in value.items():
         path = (*at, name)
         if isinstance(inner, Mapping):
-            kept[name] = _without_secrets(inner, path, withheld)
-        elif _is_secret(inner) or (isinstance(inner, list) and _any_secret(inner)):
+            kept[name] = _without_kept_out(inner, path, withheld)
+        elif _is_kept_out(inner) or (isinstance(inner, list) and _any_kept_out(inner)):
             withheld.append(path)
         else:
             kept[name] = inner
     return kept
 
 
-def _any_secret(values: Sequence[Any]) -> bool:
+def _any_kept_out(values: Sequence[Any]) -> bool:
     return any(
-        _is_secret(one)
-        or (isinstance(one, list) and _any_secret(one))
-        or (isinstance(one, Mapping) and bool(_found_secrets(one)))
+        _is_kept_out(one)
+        or (isinstance(one, list) and _any_kept_out(one))
+        or (isinstance(one, Mapping) and bool(_found_kept_out(one)))
         for one in values
     )
 
 
-def _found_secrets(value: Mapping[str, Any]) -> list[Path]:
+def _found_kept_out(value: Mapping[str, Any]) -> list[Path]:
     withheld: list[Path] = []
-    _without_secrets(value, CLAIMS, withheld)
+    _without_kept_out(value, CLAIMS, withheld)
     return withheld

@@ -108,6 +108,10 @@ class _Taking:
             raise DamagedRecordError(f"`{name}` is no text")
         return found
 
+    def optional(self, name: str) -> str | None:
+        """A text, where there is one."""
+        return None if self._record.get(name) is None else self.text(name)
+
     def texts(self, name: str) -> tuple[str, ...] | None:
         """A list of texts."""
         found = self._record.get(name)
@@ -140,17 +144,17 @@ class _Taking:
 
 
 def _identity_of(take: _Taking) -> Identity | None:
-    subject = take.text("subject", "")
-    if not subject:
+    subject = take.optional("subject")
+    if subject is None:
         return None
     return Identity(
         take.text("authenticator"),
         subject,
         take.texts("groups") or (),
         frozenset(take.texts("scopes") or ()),
-        take.text("email", "") or None,
-        take.text("username", "") or None,
-        take.text("name", "") or None,
+        take.optional("email"),
+        take.optional("username"),
+        take.optional("name"),
         take.mapping("claims") or {},
     )
 

@@ -204,7 +204,7 @@ def _ways(route: Route, reads: tuple[str, ...] | None, withheld: tuple[str, ...]
 
     def unknown(paths: Iterable[Path]) -> bool:
         found = [
-            f"{shown(path)} {'is kept back as a secret' if _touches(path, kept_back) else 'was not recorded'}"
+            f"{shown(path)} {'is kept back' if _touches(path, kept_back) else 'was not recorded'}"
             for path in sorted(paths)
             if not covers(recorded, path) or _touches(path, kept_back)
         ]

@@ -87,6 +87,14 @@ def test_a_credential_deep_in_a_list_is_withheld_with_it() -> None:
     assert (found["claims"], found["withheld"]) == ({"c": ["plain"]}, ["claims/a"])
 
 
+def test_a_number_that_json_does_not_hold_is_withheld() -> None:
+    """Readers round what has more than 64 bits: it would be another number, and another decision."""
+    claims = {"id": 1 << 64, "low": -(1 << 63), "high": (1 << 64) - 1, "list": [1 << 70]}
+    found = recorded(exchange(identity=Identity("t", "x", claims=claims)), paths("claims"))
+    assert found["claims"] == {"low": -(1 << 63), "high": (1 << 64) - 1}
+    assert found["withheld"] == ["claims/id", "claims/list"]
+
+
 def test_headers_that_are_read_and_are_no_secrets() -> None:
     """A header that a policy names is recorded; secrets, credentials and queries are withheld, by their paths."""
     lines = (

@@ -86,6 +86,10 @@ def test_a_damaged_record_is_none(wrong: Any) -> None:
         replayed(wrong)
 
 
+DECIDES = Replay(
+    parsed(route_text("deny: [{when: claims.x == 1}]", allow="[{groups: [a]}]")).table,
+    {"tokens": frozenset()},
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -103,7 +107,4 @@ def test_no_record_does_harm(changes: dict[str, Any]) -> None:
     except DamagedRecordError:
         return
     if found is not None:
-        Replay(
-            parsed(route_text("deny: [{when: claims.x == 1}]", allow="[{groups: [a]}]")).table,
-            {"tokens": frozenset()},
-        ).decide(found)
+        DECIDES.decide(found)

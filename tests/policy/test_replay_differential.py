@@ -35,7 +35,7 @@ CALLERS = st.none() | st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     TABLES,
     TABLES,
