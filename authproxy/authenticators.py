@@ -106,6 +106,17 @@ def compile_authenticators(
     return {name: _same(one, serves.running) for name, one in found.items()}
 
 
+def followed_keys(authenticators: Mapping[str, Authenticator]) -> dict[str, RemoteKeys]:
+    """The key sets of issuers and providers elsewhere, by the names of their authenticators."""
+    found = {}
+    for name, one in authenticators.items():
+        if isinstance(one, FollowingVerifier):
+            found[name] = one.remote
+        elif isinstance(one, OidcAuthenticator) and one.provider.remote is not None:
+            found[name] = one.provider.remote
+    return found
+
+
 def _same(made: Authenticator, running: Mapping[str, Authenticator]) -> Authenticator:
     """The running one where it would judge the same: it has connections, and knows what it was told a moment ago."""
     there = running.get(made.name)
@@ -236,7 +247,9 @@ def _provider(
         problems.append(loaded.source.problem((*path, part), "unreadable", text, "check its path and mode"))  # fmt: skip
     else:
         section = hashlib.sha256(repr((settings, secret, pem, content)).encode()).digest()
-        return Provider(settings, client, fetcher, keys, section)
+        parts = (b"provider", name.encode(), settings.issuer.encode(), content)
+        identity = hashlib.sha256(length_prefixed(*parts)).digest()
+        return Provider(settings, client, fetcher, keys, section, name=name, identity=identity)
     return None
 
 
@@ -289,7 +302,7 @@ def _remote(
         section = hashlib.sha256(said.encode()).digest()
         if isinstance(running, FollowingVerifier) and running.remote.section == section:
             return running.remote
-        return RemoteKeys(KeySource(name, settings, ca, content), settings, section)
+        return RemoteKeys(KeySource(name, settings, ca, content), settings.keys, section)
     except ssl.SSLError:  # an OSError too, so it comes first
         text = f"`{name}`: {settings.keys.ca} holds no certificate of an authority"
         remedy = "give the PEM file of the authority that signs the issuer's certificate"

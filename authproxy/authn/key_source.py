@@ -7,8 +7,10 @@ document keeps no request waiting. When to ask is `remote_keys.py`'s business.
 import asyncio
 import hashlib
 import re
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from authproxy.authn.authenticator import length_prefixed
 from authproxy.authn.compact import MalformedToken, json_object
@@ -29,6 +31,32 @@ class Publication:
 
     found: PublishedKeys
     seconds: float | None
+
+
+class Source(Protocol):
+    """Whom the keys of the authenticator `name` are asked of; `identity` tells it apart from all others, in 32 bytes."""
+
+    @property
+    def name(self) -> str:
+        """The authenticator's name."""
+
+    @property
+    def identity(self) -> bytes:
+        """Whom is asked, what for, and by whose word it is believed."""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """What the keys are for."""
+
+    @property
+    def asked(self) -> str:
+        """The URL that is asked first, as it may be shown."""
+
+    async def ask(self) -> Publication:
+        """The keys as they are now, within `SECONDS_MOST`; FetchError where they cannot be had."""
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
 
 
 class KeySource:
@@ -71,15 +99,10 @@ class KeySource:
             FetchError: there is no answer, or none that may be used; nothing of it is told.
         """
         seconds = SECONDS_MOST if seconds is None else seconds
-        try:
-            async with asyncio.timeout(seconds):
-                answer = await self._fetcher.get(self._url or await self._discover())
-                found = await asyncio.to_thread(load_published, answer.body, self.algorithms)
-        except TimeoutError:
-            raise FetchError(f"no answer within {seconds:g} s") from None
-        except KeyProblem as problem:
-            raise FetchError(problem.text) from None
-        return Publication(found, freshness(answer))
+        return await published(self._answer(), self.algorithms, seconds)
+
+    async def _answer(self) -> Fetched:
+        return await self._fetcher.get(self._url or await self._discover())
 
     async def _discover(self) -> str:
         answer = await self._fetcher.get(self._discovery)
@@ -101,6 +124,25 @@ class KeySource:
     async def close(self) -> None:
         """Close its connections; the next question opens new ones."""
         await self._fetcher.close()
+
+
+async def published(
+    asking: Coroutine[Any, Any, Fetched], algorithms: Sequence[str], seconds: float
+) -> Publication:
+    """What an answer publishes, once it is there, within so many seconds.
+
+    Raises:
+        FetchError: as `ask`.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await asking
+            found = await asyncio.to_thread(load_published, answer.body, algorithms)
+    except TimeoutError:
+        raise FetchError(f"no answer within {seconds:g} s") from None
+    except KeyProblem as problem:
+        raise FetchError(problem.text) from None
+    return Publication(found, freshness(answer))
 
 
 def identity_of(name: str, settings: JwtAuthenticator, ca_content: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """An OpenID provider as far as we talk to it: what it says of itself, its keys, its token and userinfo endpoints.
 
-Asked when somebody logs in, or a session needs it, never on a client's word; what it said of itself is kept for an hour.
+Asked when somebody logs in, or a session needs it, never on a client's word; what it said of itself is kept for an hour,
+its keys are followed as every issuer's are (`remote_keys.py`) once somebody has needed them.
 Whatever it answers is bounded, strict JSON, and believed only where its issuer is the configured one. Who somebody is
 follows in `id_token.py`.
 """
@@ -14,17 +15,18 @@ from typing import Any, Generic, TypeVar
 
 from authproxy.authn.client_authentication import ClientAuthentication
 from authproxy.authn.compact import MalformedToken, json_object
-from authproxy.authn.keys import KeyProblem, KeySet, load_published
-from authproxy.config.authenticators import OidcLogin
+from authproxy.authn.key_source import Publication, published
+from authproxy.authn.keys import UNKNOWN, KeySet
+from authproxy.authn.remote_keys import RemoteKeys
+from authproxy.config.authenticators import Keys, OidcLogin
 from authproxy.fetch import Fetched, Fetcher, FetchError
 from authproxy.model.url import is_allowed, is_secure
 
 T = TypeVar("T")
 
 WELL_KNOWN = "/.well-known/openid-configuration"
-FRESH = 3600.0  # seconds that metadata and keys serve before they are asked for again
+FRESH = 3600.0  # seconds that metadata serve before they are asked for again
 KEEP = 86400.0  # and that they go on serving while the provider is away
-COOL_DOWN = 30.0  # between two questions for the keys that tokens of unknown ones ask for
 PAUSE = 3.0  # after a question that failed
 SECONDS_MOST = 10.0
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -164,11 +166,39 @@ def _seen(asked: "asyncio.Task[Any]") -> None:
         asked.exception()
 
 
-class Provider:
-    """The provider of one authenticator; `section` tells whether another configuration means the same one.
+class ProviderKeys:
+    """Where a provider publishes its keys: at the `jwks_uri` of its metadata, which the logins use as well."""
 
-    `secret_keys` are the keys of HS* tokens; None: they are published. Belongs to the loop that first asks.
-    """
+    def __init__(self, name: str, provider: "Provider", identity: bytes) -> None:
+        self.name = name
+        self.identity = identity
+        self.algorithms = tuple(provider.settings.algorithms)
+        self._provider = provider
+
+    @property
+    def asked(self) -> str:
+        """The URL that is asked first."""
+        return self._provider.discovery
+
+    async def ask(self) -> Publication:
+        """The keys as they are now.
+
+        Raises:
+            FetchError: they cannot be had.
+        """
+        return await published(self._provider.jwks(), self.algorithms, SECONDS_MOST)
+
+    async def close(self) -> None:
+        """The connections are the provider's."""
+
+
+class Provider:
+    """The provider of one authenticator, `name`; `section` tells whether another configuration means the same one, and
+    `identity` (32 bytes) whether the same is asked, and believed by the same word.
+
+    `secret_keys` are the keys of HS* tokens; None: they are published, and `remote` follows them. Belongs to the loop that
+    first asks.
+    """  # fmt: skip
 
     def __init__(
         self,
@@ -178,16 +208,27 @@ class Provider:
         secret_keys: KeySet | None = None,
         section: bytes = b"",
         clock: Callable[[], float] = time.monotonic,
+        *,
+        name: str = "provider",
+        identity: bytes = bytes(32),
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.client = client
         self.section = section
         self._fetcher = fetcher
         self._secret_keys = secret_keys
-        self._clock = clock
-        self._sought = -COOL_DOWN
         self._metadata = Kept(self._discover, clock)
-        self._keys = Kept(self._fetch_keys, clock)
+        self._wall = wall
+        self.remote: RemoteKeys | None = None
+        if secret_keys is None:
+            source = ProviderKeys(name, self, identity)
+            self.remote = RemoteKeys(source, Keys(discovery=True), section, wall, on_demand=True)
+
+    @property
+    def discovery(self) -> str:
+        """Where it says what it is; a last `/` of the issuer is dropped (OpenID Connect Discovery section 4.1)."""
+        return self.settings.issuer.removesuffix("/") + WELL_KNOWN
 
     async def metadata(self) -> Metadata:
         """What it says of itself.
@@ -205,16 +246,25 @@ class Provider:
         """
         if self._secret_keys is not None:
             return self._secret_keys
-        return await self._keys.get()
+        assert self.remote is not None
+        self.remote.expire(self._wall())
+        if self.remote.keys is UNKNOWN:
+            await self.remote.seek()
+        if self.remote.keys is UNKNOWN:
+            raise FetchError(self.remote.report(self._wall()).error or "its keys are not known")
+        return self.remote.keys
 
     async def seek(self) -> bool:
-        """A token of an unknown key came: ask for the keys, unless that was done lately; were they asked for?"""
-        now = self._clock()
-        if self._secret_keys is not None or now - self._sought < COOL_DOWN:
-            return False
-        self._sought = now
-        await self._keys.get(0.0)
-        return True
+        """A token of an unknown key came: ask for the keys, unless that was done lately; did they change?"""
+        return self.remote is not None and await self.remote.seek()
+
+    async def jwks(self) -> Fetched:
+        """Its keys as it publishes them.
+
+        Raises:
+            FetchError: there is no answer.
+        """
+        return await self._get((await self.metadata()).jwks_uri)
 
     async def redeem(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """The tokens of a code (RFC 6749 section 4.1.3, RFC 7636 section 4.5). They are sought once.
@@ -261,24 +311,14 @@ class Provider:
         return _read_tokens(await _document(answer, "token endpoint"))
 
     async def _discover(self) -> Metadata:
-        issuer = self.settings.issuer
-        # OpenID Connect Discovery section 4.1: a last `/` of the issuer is dropped.
-        answer = await self._get(issuer.removesuffix("/") + WELL_KNOWN)
-        return Metadata.read(await _document(answer, "discovery"), issuer)
-
-    async def _fetch_keys(self) -> KeySet:
-        answer = await self._get((await self.metadata()).jwks_uri)
-        try:
-            # In a thread: vetting a large set takes longer than a request may wait.
-            found = await asyncio.to_thread(load_published, answer.body, self.settings.algorithms)
-        except KeyProblem as problem:
-            raise FetchError(f"its keys cannot be used: {problem.text}") from None
-        return found.keys
+        answer = await self._get(self.discovery)
+        return Metadata.read(await _document(answer, "discovery"), self.settings.issuer)
 
     async def close(self) -> None:
         """End what is under way, and close the connections; the next question opens new ones."""
         await self._metadata.close()
-        await self._keys.close()
+        if self.remote is not None:
+            await self.remote.close()
         await self._fetcher.close()
 
 

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
-from authproxy.authn.key_source import SECONDS_MOST, KeySource
+from authproxy.authn.key_source import SECONDS_MOST, Source
 from authproxy.authn.keys import UNKNOWN, KeyProblem, KeySet, PublishedKeys, load_published
-from authproxy.config.authenticators import JwtAuthenticator
+from authproxy.config.authenticators import Keys
 from authproxy.fetch import FetchError
 from authproxy.state.records import Records
 from authproxy.state.store import StateUnavailable
@@ -35,6 +35,7 @@ SLACK = (
 PATIENCE = 2.0  # seconds that a request waits for keys
 POLL = 0.05  # between two looks at what another worker may have fetched
 RETRY_MOST = 60.0
+PEOPLE_MOST = 3.0
 SAY_AGAIN = 600.0  # seconds between two log lines that say the same
 FORGOTTEN = 3600.0  # seconds that a record outlives its keys, for its error and its times
 ERROR_MOST = 300
@@ -113,23 +114,27 @@ class RemoteKeys:
     """The key set of one authenticator, as one worker has it; `keys` is the set in force, `UNKNOWN` where there is none.
 
     `records` is where workers share it; None: nothing is shared or survives. `successes` and `failures` count questions.
+    `on_demand`: nobody is asked before somebody needs the keys, and whoever does waits for as long as a question may take.
     Belongs to the loop that first asks; made before that, it may be forked.
     """
 
     def __init__(
         self,
-        source: KeySource,
-        settings: JwtAuthenticator,
+        source: Source,
+        times: Keys,
         section: bytes,
         clock: Callable[[], float] = time.time,
+        *,
+        on_demand: bool = False,
     ) -> None:
         self.source = source
         self.section = section
+        self.on_demand = on_demand
         self.records: Records | None = None
         self.keys: KeySet = UNKNOWN
         self.successes = 0
         self.failures = 0
-        self._times = settings.keys
+        self._times = times
         self._clock = clock
         self._state = KeySetState()
         self._asking: asyncio.Task[None] | None = None
@@ -164,6 +169,8 @@ class RemoteKeys:
         now = self._clock()
         self.expire(now)
         busy = self._asking is not None and not self._asking.done()
+        if self.on_demand and self.keys is UNKNOWN:
+            return
         if not busy and self._state.is_due(now) and not self._state.is_leased(now):
             work = self._guarded(self._refresh())
             self._asking = asyncio.get_running_loop().create_task(work)
@@ -171,7 +178,7 @@ class RemoteKeys:
     async def seek(self) -> bool:
         """A token came whose key is not at hand: ask the issuer, unless that was done lately; did the keys change?
 
-        All that come meanwhile wait for the same answer, `PATIENCE` after the first of them at most.
+        All that come meanwhile wait for the same answer, `PATIENCE` after the first of them at most (`on_demand`: longer).
         """
         loop, before = asyncio.get_running_loop(), self.keys
         if self._closed:
@@ -180,7 +187,7 @@ class RemoteKeys:
             if not self._is_worth_seeking():
                 return False
             self._waited_for = self._state.lease
-            self._seek_until = loop.time() + PATIENCE
+            self._seek_until = loop.time() + (SECONDS_MOST if self.on_demand else PATIENCE)
             self._seeking = loop.create_task(self._guarded(self._seek()))
         left = self._seek_until - loop.time()
         if left > 0:
@@ -303,7 +310,9 @@ class RemoteKeys:
     def _failed(self, state: KeySetState, text: str) -> KeySetState:
         now = self._clock()
         failures = min(state.failures + 1, 20)
-        pause = min(2.0 ** (failures - 1), RETRY_MOST, self._times.refresh)
+        # Where only people ask, the next of them is not kept waiting for long.
+        most = PEOPLE_MOST if self.on_demand and self.keys is UNKNOWN else RETRY_MOST
+        pause = min(2.0 ** (failures - 1), most, self._times.refresh)
         return replace(state, lease=0.0, due=now + pause, error=text, failures=failures)
 
     def _is_kept(self, state: KeySetState, now: float) -> bool:

@@ -6,7 +6,7 @@ An engine's count starts from 0 and only grows. One that a reload replaces is br
 import math
 import time
 
-from authproxy.authn.bearer import FollowingVerifier
+from authproxy.authenticators import followed_keys
 from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.runtime import Runtime
 from authproxy.telemetry.metrics import Metrics
@@ -29,9 +29,8 @@ def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
         exporter = runtime.traces.exporter
         bring("authproxy_spans_total", exporter, exporter.sent, result="sent")
         bring("authproxy_spans_total", exporter, exporter.lost, result="lost")
-    for authenticator in runtime.authenticators.values():
-        if isinstance(authenticator, FollowingVerifier):
-            _bring_keys(authenticator.remote, metrics)
+    for remote in followed_keys(runtime.authenticators).values():
+        _bring_keys(remote, metrics)
 
 
 def _bring_keys(remote: RemoteKeys, metrics: Metrics) -> None:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 
-from authproxy.authn.bearer import FollowingVerifier
+from authproxy.authenticators import followed_keys
 from authproxy.authn.keys import UNKNOWN
 from authproxy.authn.remote_keys import KIND, RemoteKeys
 from authproxy.runtime import Runtime
@@ -34,11 +34,7 @@ class KeyRefresh:
 
     async def follow(self, runtime: Runtime) -> None:
         """Take these sets over, and let go of those that no longer belong to it."""
-        sets = {
-            name: one.remote
-            for name, one in runtime.authenticators.items()
-            if isinstance(one, FollowingVerifier)
-        }
+        sets = followed_keys(runtime.authenticators)
         unneeded = [one for name, one in self._sets.items() if sets.get(name) is not one]
         for name in self._sets.keys() - sets.keys():
             self._metrics.set(KEY_SET_AGE, math.nan, authenticator=name)
@@ -51,8 +47,9 @@ class KeyRefresh:
             await one.close()
 
     def unready(self) -> str | None:
-        """Why no requests should come: an issuer's keys are not known. None: they are."""
-        missing = [name for name, one in self._sets.items() if one.keys is UNKNOWN]
+        """Why no requests should come: an issuer's keys are not known. None: they are, but for those that only a login needs."""
+        sets = self._sets.items()
+        missing = [name for name, one in sets if one.keys is UNKNOWN and not one.on_demand]
         return f"no keys of {', '.join(missing)}" if missing else None
 
     def troubles(self) -> Iterator[str]:

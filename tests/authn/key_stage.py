@@ -46,7 +46,7 @@ class Stage:
     def worker(self, **keys: Any) -> RemoteKeys:
         """The key set as one more worker has it."""
         settings = self.issuer.settings(**keys)
-        made = RemoteKeys(KeySource("tokens", settings), settings, b"", self.clock)
+        made = RemoteKeys(KeySource("tokens", settings), settings.keys, b"", self.clock)
         made.records = self.records
         self.workers.append(made)
         return made

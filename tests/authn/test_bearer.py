@@ -322,7 +322,7 @@ def test_a_cached_identity_is_asked_for_its_time() -> None:
 async def following() -> tuple[FollowingVerifier, RemoteKeys]:
     """An authenticator that follows a key set which nobody has fetched yet."""
     chosen = settings("ES256", keys={"discovery": True})
-    remote = RemoteKeys(KeySource("tokens", chosen), chosen, b"")
+    remote = RemoteKeys(KeySource("tokens", chosen), chosen.keys, b"")
     return FollowingVerifier(
         "tokens", chosen, remote, 8192, IdentityProfile("none").render, MemoryStore()
     ), remote

@@ -8,8 +8,8 @@ import pytest
 
 from authproxy.authn import provider as module
 from authproxy.authn.client_authentication import PublicClient
+from authproxy.authn.keys import UNKNOWN
 from authproxy.authn.provider import (
-    COOL_DOWN,
     FRESH,
     KEEP,
     PAUSE,
@@ -17,8 +17,10 @@ from authproxy.authn.provider import (
     Provider,
     ProviderRefused,
 )
+from authproxy.authn.remote_keys import PEOPLE_MOST
 from authproxy.config.authenticators import OidcLogin
 from authproxy.fetch import Fetcher, FetchError
+from authproxy.state.memory_records import MemoryRecords
 from tests.openid import DISCOVERY, EvilProvider, evil_provider, hangs, says
 
 ISSUER = "https://id.test"
@@ -31,7 +33,7 @@ class Clock:
     """A clock that tests set."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 1_800_000_000.0
 
     def __call__(self) -> float:
         return self.now
@@ -51,7 +53,7 @@ async def evil() -> AsyncIterator[EvilProvider]:
 @pytest.fixture
 async def provider(evil: EvilProvider, clock: Clock) -> AsyncIterator[Provider]:
     settings = OidcLogin.model_validate(evil.settings())
-    found = Provider(settings, PublicClient("c"), Fetcher(), clock=clock)
+    found = Provider(settings, PublicClient("c"), Fetcher(), clock=clock, wall=clock)
     yield found
     await found.close()
 
@@ -81,10 +83,10 @@ async def test_what_it_said_serves_on_while_it_is_away(
     """For a day; then nothing is believed any more, until it is back."""
     known = await provider.metadata()
     evil.answers[DISCOVERY] = says(b"", 503)
-    clock.now = FRESH
+    clock.now += FRESH
     assert await provider.metadata() is known
     assert evil.asked[DISCOVERY] == 2
-    clock.now = KEEP
+    clock.now += KEEP
     with pytest.raises(FetchError, match="503"):
         await provider.metadata()
     del evil.answers[DISCOVERY]
@@ -115,9 +117,74 @@ async def test_unknown_keys_are_sought_now_and_then(
     evil.rotate()
     assert [await provider.seek() for _ in range(3)] == [True, False, False]
     assert (await provider.keys()).version != first.version
-    clock.now += COOL_DOWN
+    clock.now += 30.0
+    evil.rotate()
     assert await provider.seek()
     assert evil.asked["/jwks"] == 3
+
+
+async def test_nobody_is_asked_for_keys_before_somebody_needs_them(
+    evil: EvilProvider, provider: Provider, clock: Clock
+) -> None:
+    """Then they are followed as every issuer's are: asked for when they are old, gone when withdrawn, or unconfirmed for a day."""
+    remote = provider.remote
+    assert remote is not None
+    for _ in range(3):
+        remote.look()
+        await asyncio.sleep(0)
+    assert (evil.asked["/jwks"], remote.keys is UNKNOWN) == (0, True)
+    first = await provider.keys()
+    evil.rotate()
+    clock.now += 300.0
+    remote.look()
+    assert remote._asking is not None
+    await remote._asking
+    second = await provider.keys()
+    assert (evil.asked["/jwks"], second.version == first.version) == (2, False)
+    evil.answers["/jwks"] = says(b"", 503)
+    clock.now += KEEP - 1
+    assert await provider.keys() is second
+    clock.now += 2
+    with pytest.raises(FetchError, match="503"):
+        await provider.keys()
+
+
+async def test_a_crowd_that_needs_keys_asks_once(
+    evil: EvilProvider, provider: Provider, clock: Clock
+) -> None:
+    """Also where there is no answer: the next question comes after a pause, which never grows to more than seconds."""
+    evil.answers["/jwks"] = says(b"", 503)
+    for _ in range(2):
+        found = await asyncio.gather(*(provider.keys() for _ in range(20)), return_exceptions=True)
+        assert {type(one) for one in found} == {FetchError}
+    assert evil.asked["/jwks"] == 1
+    for n in range(2, 9):
+        clock.now += PEOPLE_MOST
+        with pytest.raises(FetchError):
+            await provider.keys()
+        assert evil.asked["/jwks"] == n
+    del evil.answers["/jwks"]
+    clock.now += PEOPLE_MOST
+    await asyncio.gather(*(provider.keys() for _ in range(20)))
+    assert evil.asked["/jwks"] == 9
+
+
+async def test_workers_share_the_keys_of_a_provider(evil: EvilProvider, clock: Clock) -> None:
+    """One asks, the others learn it; another provider's keys, or those by another authority's word, are none of theirs."""
+    records, settings = MemoryRecords(), OidcLogin.model_validate(evil.settings())
+    made = [
+        Provider(settings, PublicClient("c"), Fetcher(), clock=clock, wall=clock, identity=identity)
+        for identity in (b"a" * 32, b"a" * 32, b"b" * 32)
+    ]
+    for one in made:
+        assert one.remote is not None
+        one.remote.records = records
+    versions = {(await one.keys()).version for one in made[:2]}
+    assert (len(versions), evil.asked["/jwks"]) == (1, 1)
+    await made[2].keys()
+    assert evil.asked["/jwks"] == 2
+    for one in made:
+        await one.close()
 
 
 async def test_a_refusal_is_told_by_its_word_alone(evil: EvilProvider, provider: Provider) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authproxy.authn.bearer import FollowingVerifier
-from authproxy.authn.remote_keys import RemoteKeys
+from authproxy.authn.remote_keys import KIND, RemoteKeys
 from authproxy.runtime import compile_runtime
 from authproxy.server.figures import KEY_SET_AGE, KEY_SET_FETCHES, bring_figures
 from authproxy.server.key_refresh import KeyRefresh
@@ -20,6 +20,7 @@ from authproxy.web.status import KeySetStatus, assemble
 from tests.issuer import JWKS, CountingIssuer, hangs, issuing, says
 from tests.playbook import GUARDED, OPEN, Proxy, configuration, playbook, token, write_files
 from tests.telemetry.counted import scraped
+from tests.web.portal.sso import Person, company
 from tests.wire import until
 
 
@@ -203,6 +204,24 @@ async def test_workers_learn_from_each_other(issuer: CountingIssuer, tmp_path: P
     for worker, runtime in zip(workers, runtimes, strict=True):
         await worker.close()
         runtime.access_log.close()
+
+
+async def test_the_keys_of_a_provider_are_followed_too() -> None:
+    """From the first login on, in the records that all share, over a reload; a worker is ready before anybody knows them."""
+    async with company() as (p, provider):
+        assert p.worker._why_unready() is None
+        assert provider.asked["/jwks"] == 0
+        assert (await Person(p, provider).sign_in()).status == 303
+        assert await p.runtime.records.count(KIND) == 1
+        before = p.worker._keys._sets["sso"]
+        await p.worker._reload()
+        assert p.worker._keys._sets["sso"] is before
+        assert not before._closed
+        assert (await Person(p, provider).sign_in()).status == 303
+        assert provider.asked["/jwks"] == 1
+        bring_figures(p.worker._runtime, p.worker._metrics)
+        fetched = (("authenticator", "sso"), ("result", "success"))
+        assert scraped(p.worker._pages)[KEY_SET_FETCHES, fetched] == 1.0
 
 
 async def test_nothing_runs_where_nothing_is_remote() -> None:

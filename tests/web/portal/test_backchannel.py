@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from authproxy.authn import provider as asking
 from authproxy.authn.issue import generate_key
 from tests.openid import CLIENT, LOGOUT_EVENT, SECRET, EvilProvider, says
 from tests.playbook import Proxy
@@ -167,7 +166,7 @@ async def test_forged_logout_tokens_are_bounded() -> None:
 
 async def test_a_provider_that_is_away_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its keys nobody can say whose token it is."""
-    monkeypatch.setattr(asking, "PAUSE", 0.0)
+    monkeypatch.setattr("authproxy.authn.remote_keys.PEOPLE_MOST", 0.0)
     async with company() as (p, provider):
         provider.answers["/jwks"] = says(b"", 503)
         assert (await told(p, provider.logout_token(aud=CLIENT))).status == 400

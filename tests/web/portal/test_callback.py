@@ -207,6 +207,7 @@ async def test_a_provider_that_answers_badly_keeps_nobody_waiting(
     """No login and no hang, wherever it does, and a page that says who does not answer; then all is well again."""
     monkeypatch.setattr(asking, "SECONDS_MOST", 0.5)
     monkeypatch.setattr(asking, "PAUSE", 0.0)
+    monkeypatch.setattr("authproxy.authn.remote_keys.PEOPLE_MOST", 0.0)
     async with company() as (p, provider):
         provider.answers[path] = how
         provider.person["groups"] = None  # so that userinfo is asked
