@@ -118,8 +118,10 @@ async def _signed(provider: Provider, token: CompactToken, types: frozenset[str]
     try:
         return check_signature(token, await provider.keys(), algorithms, types)
     except Refusal as refusal:
-        # The provider may have changed its keys since it was last asked.
-        if refusal.reason != UNKNOWN_KEY or not await provider.seek():
+        # The provider may have changed its keys since it was last asked. An ID token is from itself, so there another key
+        # of the same name is thinkable; a logout token is from anybody, who must not use up the cool-down so.
+        changed = refusal.reason == "signature" and types is ID_TOKEN
+        if not (changed or refusal.reason == UNKNOWN_KEY) or not await provider.seek():
             raise
     return check_signature(token, await provider.keys(), algorithms, types)
 

@@ -14,6 +14,7 @@ from authproxy.config.authenticators import OidcLogin
 from authproxy.fetch import Fetcher
 from authproxy.model.errors import Refusal
 from tests.openid import CLIENT, EvilProvider, evil_provider
+from tests.wire import Json
 
 
 @pytest.fixture
@@ -75,6 +76,25 @@ async def test_each_token_is_for_its_own_door(evil: EvilProvider, provider: Prov
     assert await refused(provider, evil.logout_token(typ="JWT")) == "events"
     with pytest.raises(Refusal, match="events"):
         await read_logout_token(provider, evil.id_token("n"), time.time())
+
+
+async def test_another_key_of_the_same_name_is_found(
+    evil: EvilProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a token that the provider itself gave; a logout token, which anybody may send, has nobody asked so."""
+    jwks = evil.jwks
+
+    def same_name() -> Json:
+        return {"keys": [{**jwks()["keys"][0], "kid": "one"}]}
+
+    monkeypatch.setattr(evil, "jwks", same_name)
+    await read_id_token(provider, evil.id_token("n"), time.time(), "n", "")
+    evil.rotate()
+    with pytest.raises(Refusal, match="signature"):
+        await read_logout_token(provider, evil.logout_token(), time.time())
+    assert evil.asked["/jwks"] == 1
+    await read_id_token(provider, evil.id_token("n"), time.time(), "n", "")
+    assert evil.asked["/jwks"] == 2
 
 
 async def test_a_logout_token_says_who_is_out(evil: EvilProvider, provider: Provider) -> None:
