@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 
 from authproxy.assertions import assertions
 from authproxy.authenticators import Serving, compile_authenticators
@@ -35,11 +36,12 @@ from authproxy.policies import backend_host
 from authproxy.policy.outbound import Outbound
 from authproxy.policy.record import Recorder, reads_of
 from authproxy.policy.table import Route, RouteLimit, Table
-from authproxy.rate_limits.limiter import Limiter
+from authproxy.rate_limits.limiter import Limiter, limiter_over
 from authproxy.rate_limits.step import Step
 from authproxy.state.memory import MemoryStore
-from authproxy.state.opening import open_records, open_store
+from authproxy.state.opening import open_records, open_store, redis_access
 from authproxy.state.records import Records
+from authproxy.state.redis import RedisAccess
 from authproxy.state.store import Store
 from authproxy.telemetry.decision_log import DecisionLog
 from authproxy.telemetry.line_log import LineLog
@@ -204,9 +206,7 @@ def verification(
     """
     config = loaded.usable()
     profile = IdentityProfile(config.identity.profile)
-    records = (
-        previous.records if previous else open_records(state_url(config, environ), loaded.folder)
-    )
+    records = previous.records if previous else state_records(loaded, environ)
     sessions = Sessions(records, config.session.idle_timeout, config.session.absolute_timeout)
     checks = previous.checks if previous else PasswordChecks()
     running = previous.authenticators if previous else {}
@@ -262,6 +262,30 @@ def state_url(config: Config, environ: Mapping[str, str]) -> str:
     return config.state.url or f"lmdb:{(environ.get('STATE_DIRECTORY') or 'state').split(':')[0]}"
 
 
+def state_store(loaded: Loaded, environ: Mapping[str, str]) -> Store:
+    """The counters of the configuration, not yet open.
+
+    Raises:
+        ConfigError: a secret or a certificate of its Redis cannot be used.
+    """
+    return open_store(*_state(loaded, environ))
+
+
+def state_records(loaded: Loaded, environ: Mapping[str, str]) -> Records:
+    """The durable records of the configuration, not yet open.
+
+    Raises:
+        ConfigError: as above.
+    """
+    return open_records(*_state(loaded, environ))
+
+
+def _state(loaded: Loaded, environ: Mapping[str, str]) -> tuple[str, Path, RedisAccess | None]:
+    config = loaded.usable()
+    access = redis_access(config.state, loaded.source, loaded.folder, environ)
+    return state_url(config, environ), loaded.folder, access
+
+
 def compile_runtime(
     loaded: Loaded, environ: Mapping[str, str], previous: Runtime | None = None
 ) -> Runtime:
@@ -271,8 +295,7 @@ def compile_runtime(
     Raises:
         ConfigError: something of the configuration, or a file that it names, cannot be used.
     """
-    url = state_url(loaded.usable(), environ)
-    store = previous.store if previous else open_store(url, loaded.folder)
+    store = previous.store if previous else state_store(loaded, environ)
     decides = verification(loaded, environ, previous, store)
     decides.revocations = previous.revocations if previous else Revocations(decides.records)
     config = decides.config
@@ -288,7 +311,7 @@ def compile_runtime(
     limiter = (
         previous.limiter
         if previous
-        else Limiter(store, allow=config.state.on_failure == "allow_limits")
+        else limiter_over(store, allow=config.state.on_failure == "allow_limits")
     )
     recorder = _recorder(loaded, decides)
     engines = _engines(decides, signing)

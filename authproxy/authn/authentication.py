@@ -5,7 +5,7 @@ order; nothing is answered here, what comes out is an Identity or a Refusal with
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from authproxy.authn.authenticator import Authenticator, Credential, length_prefixed
@@ -123,7 +123,7 @@ class Authentication:
         return self._error
 
     async def authenticate(
-        self, presented: Presented, now: float, admit_unverified: Callable[[], None]
+        self, presented: Presented, now: float, admit_unverified: Callable[[], Awaitable[None]]
     ) -> Identity:
         """Who is calling. `admit_unverified` is asked once before a credential that the cache does not know is judged.
 
@@ -183,7 +183,7 @@ class Authentication:
         found: list[tuple[Reading, str]],
         presented: Presented,
         now: float,
-        admit_unverified: Callable[[], None],
+        admit_unverified: Callable[[], Awaitable[None]],
     ) -> tuple[Reading, str, Identity]:
         credentials: dict[str, Credential] = {}
         admitted = False
@@ -192,7 +192,7 @@ class Authentication:
             if identity is not None:
                 return reading, text, identity
             if not admitted and reading.authenticator.guessable:
-                admit_unverified()
+                await admit_unverified()
                 self._cache.misses += 1
                 admitted = True
             credential = credentials.setdefault(text, Credential(text))

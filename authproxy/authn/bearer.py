@@ -120,7 +120,7 @@ class JwtVerifier(Authenticator):
     async def check_proof(
         self, identity: Identity, credential: str, slot: Slot, presented: Presented, now: float
     ) -> None:
-        self._bindings.check_request(identity.claims, credential, slot, presented, now)
+        await self._bindings.check_request(identity.claims, credential, slot, presented, now)
 
     def verify(self, credential: Credential, now: float) -> Identity | None:
         """Who a token speaks of; None where it is not this issuer's, or no JWT at all.

@@ -54,7 +54,7 @@ class Bindings:
         if certificate is None and self._certificate == "required":
             raise invalid("not-bound-to-certificate")
 
-    def check_request(
+    async def check_request(
         self,
         claims: Mapping[str, Any],
         credential: str,
@@ -74,7 +74,7 @@ class Bindings:
         if certificate is not None:
             _check_certificate(certificate, presented.certificate)
         if key is not None:
-            self._proofs.check(key, credential, presented, now)
+            await self._proofs.check(key, credential, presented, now)
 
 
 def bound_to(claims: Mapping[str, Any]) -> list[str]:

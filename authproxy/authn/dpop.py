@@ -50,7 +50,7 @@ class Proofs:
         self._store = store
         self._leeway = leeway
 
-    def check(self, thumbprint: str, token: str, presented: Presented, now: float) -> None:
+    async def check(self, thumbprint: str, token: str, presented: Presented, now: float) -> None:
         """Refuse where the request brings no good proof by the key of this thumbprint for this access token.
 
         Raises:
@@ -66,7 +66,7 @@ class Proofs:
         except MalformedToken:
             raise bad_proof("malformed") from None
         # Last, so that only who holds a bound key writes anything.
-        self._take(thumbprint, jti, ends_at, now)
+        await self._take(thumbprint, jti, ends_at, now)
 
     def _read(
         self, proof: CompactToken, thumbprint: str, token: str, presented: Presented, now: float
@@ -99,22 +99,16 @@ class Proofs:
             raise bad_proof("iat")
         return made + WINDOW + self._leeway
 
-    def _take(self, thumbprint: str, jti: str, ends_at: float, now: float) -> None:
+    async def _take(self, thumbprint: str, jti: str, ends_at: float, now: float) -> None:
         """RFC 9449 section 11.1; remembered for as long as the proof would be good."""
         parts = length_prefixed(b"dpop", thumbprint.encode(), jti.encode("utf-8", "surrogatepass"))
         key = hashlib.sha256(parts).digest()[:16]
         try:
-            first = self._store.transact_one(key, now, _first_use, ends_at)
+            first = await self._store.advance(key, 1, ends_at, now)
         except StateUnavailable:
             raise Refusal("state_unavailable", "dpop") from None
         if not first:
             raise bad_proof("replayed")
-
-
-def _first_use(
-    record: bytes | None, ends_at: float, _now: float
-) -> tuple[bool, bytes | None, float]:
-    return record is None, b"\1" if record is None else None, ends_at
 
 
 @lru_cache(maxsize=1024)

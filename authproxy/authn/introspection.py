@@ -115,7 +115,7 @@ class Introspector(Authenticator):
     async def check_proof(
         self, identity: Identity, credential: str, slot: Slot, presented: Presented, now: float
     ) -> None:
-        self._bindings.check_request(identity.claims, credential, slot, presented, now)
+        await self._bindings.check_request(identity.claims, credential, slot, presented, now)
 
     async def close(self) -> None:
         await self._questions.close()

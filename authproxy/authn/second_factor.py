@@ -8,15 +8,13 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from struct import Struct
 
 import pyotp
 
 from authproxy.authn.authenticator import length_prefixed
 from authproxy.state.records import Records
-from authproxy.state.store import Put, Store
+from authproxy.state.store import Store
 
 KIND = "second-step"
 SECONDS = 300.0
@@ -24,7 +22,6 @@ ID_MOST = 128
 STEP = 30  # seconds a code is shown for
 SKEW = 1  # steps that a clock may differ by, to both sides (RFC 6238 section 5.2)
 REMEMBERED = 2.0 * STEP * (2 * SKEW + 1)
-_COUNTER = Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class OneTimeCodes:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def accept(self, authenticator: str, subject: str, secret: str, code: str, now: float) -> bool:
+    async def accept(self, authenticator: str, subject: str, secret: str, code: str, now: float) -> bool:
         """Is this the code of the secret, and used for the first time? It and all before it are used then.
 
         Raises:
@@ -96,14 +93,7 @@ class OneTimeCodes:
             return False
         parts = (b"totp", authenticator.encode(), subject.encode("utf-8", "surrogatepass"))
         key = hashlib.blake2b(length_prefixed(*parts), digest_size=16).digest()
-
-        def spend(records: list[bytes | None]) -> tuple[Sequence[Put], bool]:
-            used = records[0]
-            if used is not None and counter <= _COUNTER.unpack(used)[0]:
-                return (), False
-            return ((key, _COUNTER.pack(counter), now + REMEMBERED),), True
-
-        return self._store.transact((key,), now, spend)
+        return await self._store.advance(key, counter, now + REMEMBERED, now)
 
 
 def counter_of(secret: str, code: str, now: float) -> int | None:

@@ -136,8 +136,7 @@ def revoke(
 
 def _do(loaded: "Loaded", work: "Callable[[Records], Awaitable[T]]") -> T:
     """Open the records of the configuration, do the work, and let go of them."""
-    from authproxy.runtime import state_url
-    from authproxy.state.opening import open_records
+    from authproxy.runtime import state_records, state_url
     from authproxy.state.store import StateUnavailable
 
     url = state_url(loaded.usable(), os.environ)
@@ -147,7 +146,7 @@ def _do(loaded: "Loaded", work: "Callable[[Records], Awaitable[T]]") -> T:
     if not loaded.usable().state.url and not place.exists():
         # As with systemd: there the service has a directory of its own, and would never see what is written here.
         print(f"authproxy: no server has kept its state in {place} yet: set `state.url`, or STATE_DIRECTORY as the service has it", file=sys.stderr)  # fmt: skip
-    records = open_records(url, loaded.folder)
+    records = state_records(loaded, os.environ)
 
     async def run() -> T:
         return await work(records)

@@ -19,8 +19,7 @@ from authproxy.authn.revocation import (
 )
 from authproxy.cli.token_verdict import good_identities, judge_token
 from authproxy.config.load import Loaded
-from authproxy.runtime import Verification, state_url, verification
-from authproxy.state.opening import open_records
+from authproxy.runtime import Verification, state_records, state_url, verification
 from authproxy.state.records import Records
 from authproxy.state.store import StateUnavailable
 
@@ -109,13 +108,14 @@ def known_revocations(
     url = state_url(loaded.usable(), environ)
     if url == "memory:":
         return Revocations(), "with `state.url: memory:` each worker keeps its own"
-    try:
-        (_place(loaded, url) / "records").stat()
-    except FileNotFoundError:
-        return Revocations(), ""  # nobody ever wrote there
-    except OSError as error:
-        return Revocations(), str(error)
-    found = Revocations(records := open_records(url, loaded.folder))
+    if url.startswith("lmdb:"):
+        try:
+            (_place(loaded, url) / "records").stat()
+        except FileNotFoundError:
+            return Revocations(), ""  # nobody ever wrote there
+        except OSError as error:
+            return Revocations(), str(error)
+    found = Revocations(records := state_records(loaded, environ))
     try:
         asyncio.run(_refreshed(found, now))
     except StateUnavailable as error:
@@ -151,7 +151,7 @@ def _write(loaded: Loaded, environ: Mapping[str, str], put: Any) -> None:
         raise NotRevoked(
             f"no server has kept its state in {place}: set `state.url`, or STATE_DIRECTORY as the service has it"
         )
-    records = open_records(url, loaded.folder)
+    records = state_records(loaded, environ)
     work: Coroutine[Any, Any, None] = put(records)
     try:
         asyncio.run(work)

@@ -66,8 +66,7 @@ def revoke(
 
 def _with_sessions(config: str | None, work: "Callable[..., Awaitable[T]]") -> T:
     from authproxy.authn.sessions import Sessions
-    from authproxy.runtime import state_url
-    from authproxy.state.opening import open_records
+    from authproxy.runtime import state_records, state_url
     from authproxy.state.store import StateUnavailable
 
     loaded = load_config(config)
@@ -75,7 +74,7 @@ def _with_sessions(config: str | None, work: "Callable[..., Awaitable[T]]") -> T
     url = state_url(settings, os.environ)
     if url == "memory:":
         _fail("`state: {url: memory:}` is the server's own; no command reaches it")
-    records = open_records(url, loaded.folder)
+    records = state_records(loaded, os.environ)
     times = settings.session
 
     async def run() -> T:

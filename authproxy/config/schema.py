@@ -18,6 +18,7 @@ from pydantic import (
 
 from authproxy.config.authenticators import Authenticators, HeaderName, Name, SigningKey
 from authproxy.config.listeners import Listener
+from authproxy.config.state import State
 from authproxy.config.tracing import Tracing
 from authproxy.config.values import (
     Count,
@@ -53,28 +54,6 @@ class TrustedProxies(Section):
     networks: Annotated[list[NetworkText], Field(min_length=1)]
     header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     host: StrictBool = False
-
-
-class State(Section):
-    """Where counters live."""
-
-    url: StrictStr | None = None
-    username: later("a shared Redis") = None  # type: ignore[valid-type]
-    password: later("a shared Redis") = None  # type: ignore[valid-type]
-    on_failure: Literal["refuse", "allow_limits"] = "refuse"
-
-    @field_validator("url")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is None or value == "memory:" or re.fullmatch(r"lmdb:.+", value):
-            return value
-        if value.startswith(("redis://", "rediss://")):
-            raise wrong(
-                "not-available",
-                "a shared Redis is not part of this version",
-                "write `lmdb:DIR` or `memory:`",
-            )
-        raise wrong("bad-url", "this is no place for state", "write `lmdb:DIR` or `memory:`")
 
 
 class Session(Section):

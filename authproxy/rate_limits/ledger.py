@@ -9,7 +9,7 @@ from functools import partial
 
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.strategies import STEPS
-from authproxy.state.store import Put, Store
+from authproxy.state.store import EmbeddedStore, Put
 
 NOTHING: tuple[Put, ...] = ()
 
@@ -17,7 +17,7 @@ NOTHING: tuple[Put, ...] = ()
 class Ledger:
     """Limits counted in `store`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
 
     def acquire(self, charges: Sequence[Charge], now: float) -> list[Balance]:
@@ -51,7 +51,7 @@ class Ledger:
         """
         records = self._store.read([charge.key for charge in charges], now)
         _, balances = _weigh(charges, records, now)
-        return _uncharged(charges, balances)
+        return uncharged(charges, balances)
 
 
 def _together(
@@ -60,7 +60,7 @@ def _together(
     puts, balances = _weigh(charges, records, now)
     for charge, balance in zip(charges, balances, strict=True):
         if charge.binding and not balance.granted:
-            return NOTHING, _uncharged(charges, balances)
+            return NOTHING, uncharged(charges, balances)
     return puts, balances
 
 
@@ -80,7 +80,8 @@ def _weigh(
     return puts, balances
 
 
-def _uncharged(charges: Sequence[Charge], balances: list[Balance]) -> list[Balance]:
+def uncharged(charges: Sequence[Charge], balances: list[Balance]) -> list[Balance]:
+    """The balances of a step that was not charged after all: what each had room for is left."""
     return [
         balance._replace(remaining=balance.remaining + charge.cost) if balance.granted else balance
         for charge, balance in zip(charges, balances, strict=True)

@@ -1,16 +1,30 @@
 """Takes the steps of a request, and says what happens when the state cannot be reached.
 
 Limits of a route refuse then (or pass, counted, where the operator chose `allow_limits`); limits of every request and
-failed authentications go on in this worker's own memory.
+failed authentications go on in this worker's own memory. What has to be waited for (a Redis) is handed back to be awaited.
 """
+
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.ledger import Ledger
+from authproxy.rate_limits.redis_ledger import RedisLedger
 from authproxy.rate_limits.step import Step
 from authproxy.state.memory import MemoryStore
-from authproxy.state.store import StateUnavailable, Store
+from authproxy.state.redis_store import RedisStore
+from authproxy.state.store import EmbeddedStore, StateUnavailable, Store
+
+# None: it is done. Else it is done when this was awaited.
+Waiting = Coroutine[Any, Any, None] | None
+
+
+async def done(waiting: Waiting) -> None:
+    """Wait for it, where there is something to wait for."""
+    if waiting is not None:
+        await waiting
 
 
 class Limiter:
@@ -22,13 +36,13 @@ class Limiter:
 
     __slots__ = ("_allow", "_ledger", "_own", "unavailable")
 
-    def __init__(self, store: Store, *, allow: bool) -> None:
+    def __init__(self, store: EmbeddedStore, *, allow: bool) -> None:
         self._ledger = Ledger(store)
         self._own = Ledger(MemoryStore())
         self._allow = allow
         self.unavailable = {"passed": 0, "refused": 0, "own": 0}
 
-    def take(self, step: Step, exchange: Exchange) -> None:
+    def take(self, step: Step, exchange: Exchange) -> Waiting:
         """Charge the limits of a route.
 
         Raises:
@@ -43,17 +57,15 @@ class Limiter:
                 balance = self._ledger.acquire_one(key, charge, exchange.now)
                 if balance.granted:  # the usual case, and nothing else is left to say
                     exchange.limit_lines += (only.state(balance),)
-                    return
+                    return None
                 balances = [balance]
         except StateUnavailable as error:
-            self.unavailable["passed" if self._allow else "refused"] += 1
-            if self._allow:
-                exchange.reason = exchange.reason or "limits not counted"
-                return
-            raise Refusal("state_unavailable", str(error)) from None
+            self._pass_or_refuse(exchange, error)
+            return None
         step.settle(exchange, balances, show=True)
+        return None
 
-    def take_always(self, step: Step, exchange: Exchange) -> None:
+    def take_always(self, step: Step, exchange: Exchange) -> Waiting:
         """Charge limits that hold whatever becomes of the state.
 
         Raises:
@@ -63,17 +75,11 @@ class Limiter:
         try:
             balances = self._ledger.acquire(charges, exchange.now)
         except StateUnavailable:
-            self.unavailable["own"] += 1
             balances = self._own_balances(charges, exchange)
         step.settle(exchange, balances, show=False)
+        return None
 
-    def _own_balances(self, charges: list[Charge], exchange: Exchange) -> list[Balance]:
-        try:
-            return self._own.acquire(charges, exchange.now)
-        except StateUnavailable as error:
-            raise Refusal("state_unavailable", str(error)) from None
-
-    def look(self, step: Step, exchange: Exchange) -> None:
+    async def look(self, step: Step, exchange: Exchange) -> None:
         """Refuse where these limits have no room, charging nothing.
 
         Raises:
@@ -81,8 +87,72 @@ class Limiter:
         """
         charges = step.charges(exchange)
         try:
-            balances = self._ledger.peek(charges, exchange.now)
+            balances = await self.peek(charges, exchange.now)
         except StateUnavailable:
             self.unavailable["own"] += 1
             balances = self._own.peek(charges, exchange.now)
         step.settle(exchange, balances, show=False)
+
+    async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
+        """What is left of each, nothing charged.
+
+        Raises:
+            StateUnavailable: nobody can tell.
+        """
+        return self._ledger.peek(charges, now)
+
+    def _pass_or_refuse(self, exchange: Exchange, error: StateUnavailable) -> None:
+        self.unavailable["passed" if self._allow else "refused"] += 1
+        if not self._allow:
+            raise Refusal("state_unavailable", str(error)) from None
+        exchange.reason = exchange.reason or "limits not counted"
+
+    def _own_balances(self, charges: list[Charge], exchange: Exchange) -> list[Balance]:
+        self.unavailable["own"] += 1
+        try:
+            return self._own.acquire(charges, exchange.now)
+        except StateUnavailable as error:
+            raise Refusal("state_unavailable", str(error)) from None
+
+
+class RedisLimiter(Limiter):
+    """The same over a Redis: each step is awaited."""
+
+    __slots__ = ("_redis",)
+
+    def __init__(self, store: RedisStore, *, allow: bool) -> None:
+        super().__init__(MemoryStore(), allow=allow)
+        self._redis = RedisLedger(store)
+
+    def take(self, step: Step, exchange: Exchange) -> Waiting:
+        return self._take(step, exchange)
+
+    async def _take(self, step: Step, exchange: Exchange) -> None:
+        try:
+            balances = await self._redis.acquire(step.charges(exchange))
+        except StateUnavailable as error:
+            self._pass_or_refuse(exchange, error)
+            return
+        step.settle(exchange, balances, show=True)
+
+    def take_always(self, step: Step, exchange: Exchange) -> Waiting:
+        return self._take_always(step, exchange)
+
+    async def _take_always(self, step: Step, exchange: Exchange) -> None:
+        charges = step.charges(exchange)
+        try:
+            balances = await self._redis.acquire(charges)
+        except StateUnavailable:
+            balances = self._own_balances(charges, exchange)
+        step.settle(exchange, balances, show=False)
+
+    async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:  # noqa: ARG002  # the interface
+        return await self._redis.peek(charges)
+
+
+def limiter_over(store: Store, *, allow: bool) -> Limiter:
+    """What takes steps in this store."""
+    if isinstance(store, RedisStore):
+        return RedisLimiter(store, allow=allow)
+    assert isinstance(store, EmbeddedStore)
+    return Limiter(store, allow=allow)

@@ -15,7 +15,7 @@ from struct import Struct
 
 import lmdb
 
-from authproxy.state.store import C, Decide, StateUnavailable, Store, T, Weigh
+from authproxy.state.store import C, Decide, EmbeddedStore, StateUnavailable, T, Weigh
 
 # Sparse: what the counters may come to take, not what they take. A counter needs about 100 bytes.
 MAP_BYTES = 256 * 1024 * 1024
@@ -44,7 +44,7 @@ DAMAGED = (
 log = logging.getLogger(__name__)
 
 
-class LmdbStore(Store):
+class LmdbStore(EmbeddedStore):
     """Counters in `folder`/counters, shared by every process that opens it.
 
     Open after a fork; one process opens a folder once (LMDB's own rule).

@@ -65,6 +65,10 @@ class LmdbRecords(Records):
         self._inode = 0
         self._swept_to = b"r"
 
+    @property
+    def epoch(self) -> int:
+        return self._inode  # a backup that was put in its place is another
+
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
         where = _record_key(kind, key)
 

@@ -7,14 +7,14 @@ refused with StateUnavailable, because what cannot be counted must not pass.
 from collections import deque
 from collections.abc import Sequence
 
-from authproxy.state.store import Decide, Put, StateUnavailable, Store, T
+from authproxy.state.store import Decide, EmbeddedStore, Put, StateUnavailable, T
 
 MOST_KEYS = 500_000
 # Little, because while it is full every new key pays for it.
 SWEEP_WHEN_FULL = 256
 
 
-class MemoryStore(Store):
+class MemoryStore(EmbeddedStore):
     """At most `most_keys` records in this process."""
 
     def __init__(self, most_keys: int = MOST_KEYS) -> None:

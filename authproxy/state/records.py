@@ -34,6 +34,13 @@ class Records(ABC):
     could not do what it promises. Kinds are short words; keys have 1 to 64 bytes, values at most 1 MiB (ValueError).
     """
 
+    @property
+    def epoch(self) -> int:
+        """Another number whenever what answers may not know all that was written before: whoever follows a kind begins anew
+        then. It is as of the last call.
+        """
+        return 0
+
     @abstractmethod
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
         """The record of this key, while it is there."""

@@ -1,12 +1,14 @@
-"""The interface of the state: small records under 16-byte keys, each with the moment it ceases to exist.
+"""The interface of the state: counters, and what may be used once. Every backend passes the suites in tests/state/test_store.py
+and tests/rate_limits/test_ledger.py.
 
-One step is one atomic transaction: read several, decide, write several; all or none. Every backend keeps the same
-promises and passes the one suite in tests/state/test_store.py. Nothing here knows what a record means, and no
-clock is read: `now` (seconds since the epoch) is always given.
+An embedded store keeps small records under 16-byte keys, each with the moment it ceases to exist; one step is one atomic
+transaction: read several, decide, write several; all or none. Nothing here knows what a record means, and no clock is
+read: `now` (seconds since the epoch) is always given. In a Redis a step is Lua, and the time is Redis's own.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,6 +20,7 @@ Put = tuple[bytes, bytes, float]
 # It runs inside the transaction, perhaps twice (again after room was made): no effects of its own.
 Decide = Callable[[list[bytes | None]], tuple[Sequence[Put], T]]
 Weigh = Callable[[bytes | None, C, float], tuple[T, bytes | None, float]]
+NUMBER = Struct("<Q")
 
 
 class StateUnavailable(Exception):  # noqa: N818  # the word of the refusal that it becomes
@@ -25,7 +28,7 @@ class StateUnavailable(Exception):  # noqa: N818  # the word of the refusal that
 
 
 class Store(ABC):
-    """Counters: cheap, synchronous (1 to 3 µs), allowed to be lost on a power cut.
+    """Counters and what may be used once: cheap, allowed to be lost on a power cut.
 
     It opens at its first use or by `open()`, whichever comes first: after the fork of a worker, never before.
     Every method raises `StateUnavailable` when it could not do what it promises.
@@ -34,6 +37,27 @@ class Store(ABC):
     @abstractmethod
     def open(self) -> None:
         """Makes it ready; again when already open is nothing."""
+
+    @abstractmethod
+    async def advance(self, key: bytes, number: int, expiry: float, now: float) -> bool:
+        """Note `number` (≥ 0) under `key` until `expiry`, where it is greater than the one that is noted; was it? Of several
+        at once with the same number, one is told so: what has a number is used once.
+        """
+
+    @abstractmethod
+    def sweep(self, now: float, most: int) -> int:
+        """Looks at `most` keys, from where it last stopped, and removes those that expired; how many it removed.
+
+        Costs the same however many keys live. A timer calls it; no request ever walks the keys.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of everything it holds; the next use opens it again."""
+
+
+class EmbeddedStore(Store):
+    """A store in this machine: synchronous, 1 to 3 µs a step."""
 
     @abstractmethod
     def transact(self, keys: Sequence[bytes], now: float, decide: Decide[T]) -> T:
@@ -57,13 +81,14 @@ class Store(ABC):
     def read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:
         """The records of the keys, in their order, as of one moment; waits for no writer."""
 
-    @abstractmethod
-    def sweep(self, now: float, most: int) -> int:
-        """Looks at `most` keys, from where it last stopped, and removes those that expired; how many it removed.
+    async def advance(self, key: bytes, number: int, expiry: float, now: float) -> bool:
+        return self.transact_one(key, now, _advance, (number, expiry))
 
-        Costs the same however many keys live. A timer calls it; no request ever walks the keys.
-        """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Lets go of everything it holds; the next use opens it again."""
+def _advance(
+    record: bytes | None, what: tuple[int, float], _now: float
+) -> tuple[bool, bytes | None, float]:
+    number, expiry = what
+    if record is not None and number <= NUMBER.unpack(record)[0]:
+        return False, None, 0.0
+    return True, NUMBER.pack(number), expiry

@@ -7,6 +7,7 @@ from authproxy.authn.authentication import NO_SESSION
 from authproxy.engines import RouteEngine
 from authproxy.model.errors import Refusal
 from authproxy.policy.decide import is_forwarded_preflight
+from authproxy.rate_limits.limiter import done
 from authproxy.runtime import Runtime
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_session_use
@@ -35,15 +36,15 @@ async def _authenticate(request: Request, engine: RouteEngine) -> None:
     authentication = engine.authentication
     assert authentication is not None
 
-    def admit_unverified() -> None:
+    async def admit_unverified() -> None:
         # Past the bound, what nobody has verified yet is not even looked at; cached identities pass.
-        runtime.limiter.look(runtime.failures, exchange)
+        await runtime.limiter.look(runtime.failures, exchange)
 
     try:
         identity = await authentication.authenticate(request, exchange.now, admit_unverified)
     except Refusal as refusal:
         if refusal.code == "token_invalid" and refusal.reason != NO_SESSION:
-            _count_failure(runtime, request)
+            await _count_failure(runtime, request)
         if engine.route.preserve_post:
             await keep_form(request, refusal)
         raise
@@ -54,9 +55,9 @@ async def _authenticate(request: Request, engine: RouteEngine) -> None:
             await restore_form(request)
 
 
-def _count_failure(runtime: Runtime, request: Request) -> None:
+async def _count_failure(runtime: Runtime, request: Request) -> None:
     try:
-        runtime.limiter.take_always(runtime.failures, request.exchange)
+        await done(runtime.limiter.take_always(runtime.failures, request.exchange))
     except Refusal:
         # This one was looked at and is answered as what it is; the next will not be.
         return

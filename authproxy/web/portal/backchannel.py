@@ -14,6 +14,7 @@ from authproxy.authn.oidc import OidcAuthenticator, sid_mark, sub_mark
 from authproxy.authn.sessions import Session
 from authproxy.fetch import FetchError
 from authproxy.model.errors import Refusal
+from authproxy.rate_limits.limiter import done
 from authproxy.state.store import StateUnavailable
 from authproxy.web.compat import Request
 from authproxy.web.portal.forms import read_form
@@ -36,7 +37,7 @@ async def backchannel_logout(request: Request, portal: Portal, name: str) -> web
     if not isinstance(authenticator, OidcAuthenticator):
         raise Refusal("no_route", "provider")
     exchange, runtime = request.exchange, request.runtime
-    runtime.limiter.look(runtime.failures, exchange)
+    await runtime.limiter.look(runtime.failures, exchange)
     form = await read_form(request)
     try:
         token = await read_logout_token(
@@ -47,7 +48,7 @@ async def backchannel_logout(request: Request, portal: Portal, name: str) -> web
         return _refused(request, "provider")
     except Refusal as refusal:
         log.warning("a logout by `%s` failed: its token is refused: %s", name, refusal.reason)
-        _count(request)
+        await _count(request)
         return _refused(request, refusal.reason)
     if not await _spend(request, name, token):
         return _refused(request, "replayed")
@@ -87,9 +88,9 @@ async def _meant(portal: Portal, name: str, token: LogoutToken, now: float) -> l
     return [one for one in found if sub in {None, one.data["claims"].get("sub")}]
 
 
-def _count(request: Request) -> None:
+async def _count(request: Request) -> None:
     try:
-        request.runtime.limiter.take_always(request.runtime.failures, request.exchange)
+        await done(request.runtime.limiter.take_always(request.runtime.failures, request.exchange))
     except Refusal:
         return  # this one was looked at; the next will not be
 

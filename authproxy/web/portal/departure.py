@@ -11,6 +11,7 @@ from aiohttp import web
 from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
+from authproxy.rate_limits.limiter import done
 from authproxy.rate_limits.step import Step
 from authproxy.web.compat import Request
 from authproxy.web.own_site import own_origin
@@ -39,7 +40,7 @@ async def depart(
         query = urlencode({"provider": authenticator.name, "next": wanted})
         return redirect(f"{portal.url}{LOGIN}?{query}")
     await authenticator.provider.metadata()  # before anything is written
-    request.runtime.limiter.take_always(BEGINNINGS, exchange)
+    await done(request.runtime.limiter.take_always(BEGINNINGS, exchange))
     secret = request.cookies.get(portal.form_cookie) or new_secret()
     begun = portal.pending.begin(authenticator.name, secret, origin, wanted, exchange.now)
     answer = redirect(await authenticator.authorization(*await begun))

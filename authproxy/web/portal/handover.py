@@ -17,6 +17,7 @@ from authproxy.model.host import parse_host
 from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import FRONT, return_path
 from authproxy.policy.table import RouteLimit
+from authproxy.rate_limits.limiter import done
 from authproxy.rate_limits.step import Step
 from authproxy.web.compat import Request
 from authproxy.web.own_site import own_origin
@@ -131,7 +132,7 @@ async def handover(request: Request, portal: Portal) -> web.Response:
     if found is None:
         return redirect(f"{LOGIN}?next={quote(wanted.target, safe='/')}")
     session, exchange.identity = found
-    request.runtime.limiter.take_always(ISSUED, exchange)
+    await done(request.runtime.limiter.take_always(ISSUED, exchange))
     origin = portal.origin_of(wanted.host)
     ticket = Ticket(session.key.hex(), origin, wanted.browser, wanted.path)
     text = await portal.tickets.issue(ticket, exchange.now)

@@ -123,10 +123,10 @@ async def _log_in(request: Request, portal: Portal) -> web.Response:
         return login_page(request, portal, wanted, TEXTS.expired_form, 403)
     tries = Tries(request, form.get("username", ""))
     try:
-        with tries.one():
+        async with tries.one():
             found = await _find(portal, form.get("username", ""), form.get("password", ""))
             if found is None:
-                tries.count()
+                await tries.count()
     except Refusal as refusal:
         notice = TEXTS.too_many if refusal.status == 429 else TEXTS.busy
         exchange.code, exchange.reason = refusal.code, "login"

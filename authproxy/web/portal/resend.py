@@ -15,6 +15,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
+from authproxy.rate_limits.limiter import done
 from authproxy.rate_limits.step import Step, limit_headers
 from authproxy.web.answer import Answer, advice, respond, wants_page
 from authproxy.web.body import replace_body
@@ -63,7 +64,7 @@ async def keep_form(request: Request, refusal: Refusal) -> None:
     if session is None:
         raise refusal
     try:
-        request.runtime.limiter.take(KEPT, exchange)
+        await done(request.runtime.limiter.take(KEPT, exchange))
         # No more than would be taken when it is sent again.
         bound = request.runtime.config.bounds.body_bytes or BYTES_MOST
         body = await read_body(request, min(BYTES_MOST, bound))

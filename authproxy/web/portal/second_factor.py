@@ -71,15 +71,17 @@ async def second_factor(request: Request, portal: Portal) -> web.Response:
         return go_to_login(request, portal, wanted)
     tries = Tries(request, step.subject)
     try:
-        tries.look()
+        await tries.look()
     except Refusal as refusal:
         exchange.code, exchange.reason = refusal.code, "login"
         page = _page(portal, secret, step_id, wanted, TEXTS.too_many, refusal.status)
         page.headers.extend(refusal.headers)
         return page
     code, totp = form.get("code", ""), found.totp or ""
-    if not portal.codes.accept(step.authenticator, step.subject, totp, code, exchange.now):
-        tries.count()
+    if not await portal.codes.accept(
+        step.authenticator, step.subject, totp, code, exchange.now
+    ):
+        await tries.count()
         exchange.code, exchange.reason = "token_invalid", "code"
         return _page(portal, secret, step_id, wanted, TEXTS.wrong_code, 401)
     if not await portal.second_steps.take(step_id):

@@ -1,13 +1,14 @@
 """How often somebody may try to log in: by address and by account, looked at before a password or a code is."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from authproxy.config.users import spelling
 from authproxy.model.errors import Refusal
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
+from authproxy.rate_limits.limiter import done
 from authproxy.rate_limits.step import AccountStep, Step
 from authproxy.web.compat import Request
 
@@ -33,23 +34,23 @@ class Tries:
     def _steps(self) -> tuple[Step, Step]:
         return self._request.runtime.failures, self._account
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """May there be one more?
 
         Raises:
             Refusal: `rate_limited`.
         """
         for step in self._steps:
-            self._request.runtime.limiter.look(step, self._request.exchange)
+            await self._request.runtime.limiter.look(step, self._request.exchange)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
         """One more try, while it is verified.
 
         Raises:
             Refusal: `rate_limited`: there were too many, or too many are under way.
         """
-        self.look()
+        await self.look()
         if any(_under_way[who] >= UNDER_WAY[who[0]] for who in self._whose):
             raise Refusal("rate_limited", "tries under way", headers=(("Retry-After", "1"),))
         _under_way.update(self._whose)
@@ -61,10 +62,10 @@ class Tries:
                 if not _under_way[who]:
                     del _under_way[who]
 
-    def count(self) -> None:
+    async def count(self) -> None:
         """Note one that failed; it is answered as what it is, the next one past the bound is not looked at."""
         for step in self._steps:
             try:
-                self._request.runtime.limiter.take_always(step, self._request.exchange)
+                await done(self._request.runtime.limiter.take_always(step, self._request.exchange))
             except Refusal:
                 continue
