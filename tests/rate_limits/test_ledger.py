@@ -15,7 +15,8 @@ from authproxy.rate_limits.keys import limit_key
 from authproxy.rate_limits.ledger import Ledger
 from authproxy.state.lmdb import LmdbStore
 from authproxy.state.memory import MemoryStore
-from authproxy.state.store import StateUnavailable, Store
+from authproxy.state.store import EmbeddedStore, StateUnavailable
+from tests.rate_limits.ledgers import LEDGERS, AnyLedger
 
 NOW = 1_700_000_040.0
 WIDE = Charge(b"w" * 16, Rate(10, 60))
@@ -23,80 +24,84 @@ NARROW = Charge(b"n" * 16, Rate(2, 60), "fixed-window")
 SHADOW = Charge(b"s" * 16, Rate(1, 60), "moving-window", binding=False)
 
 
-@pytest.fixture(params=["memory", "lmdb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path, 1 << 20)
+@pytest.fixture(params=LEDGERS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyLedger]:
+    made = LEDGERS[request.param](tmp_path)
     yield made
-    made.close()
+    made.store.close()
 
 
-def remaining(ledger: Ledger, *charges: Charge) -> list[int]:
-    return [balance.remaining for balance in ledger.peek(charges, NOW)]
+async def remaining(ledger: AnyLedger, *charges: Charge) -> list[int]:
+    return [balance.remaining for balance in await ledger.peek(charges, NOW)]
 
 
-def test_balances_come_in_the_order_of_the_charges(store: Store) -> None:
+async def test_balances_come_in_the_order_of_the_charges(ledger: AnyLedger) -> None:
     """Each charge has its own balance, in its own place."""
-    balances = Ledger(store).acquire([NARROW, WIDE], NOW)
+    balances = await ledger.acquire([NARROW, WIDE], NOW)
     assert [(b.granted, b.remaining) for b in balances] == [(True, 1), (True, 9)]
 
 
-def test_one_limit_without_room_keeps_all_uncharged(store: Store) -> None:
+async def test_one_limit_without_room_keeps_all_uncharged(ledger: AnyLedger) -> None:
     """When one binding limit refuses, no other of the step is charged, before it or after it."""
-    ledger = Ledger(store)
     for _ in range(2):
-        ledger.acquire([NARROW], NOW)
+        await ledger.acquire([NARROW], NOW)
     other = WIDE._replace(key=b"o" * 16)
     for _ in range(3):
-        balances = ledger.acquire([WIDE, NARROW, other, SHADOW], NOW)
+        balances = await ledger.acquire([WIDE, NARROW, other, SHADOW], NOW)
         assert [(b.granted, b.remaining) for b in balances] == [
             (True, 10),
             (False, 0),
             (True, 10),
             (True, 1),
         ]
-    assert remaining(ledger, WIDE, NARROW, other, SHADOW) == [10, 0, 10, 1]
+    assert await remaining(ledger, WIDE, NARROW, other, SHADOW) == [10, 0, 10, 1]
 
 
-def test_a_shadow_limit_never_refuses(store: Store) -> None:
+async def test_a_shadow_limit_never_refuses(ledger: AnyLedger) -> None:
     """A shadow limit over its amount says so, is charged no further, and the others of the step are charged."""
-    ledger = Ledger(store)
-    granted = [[b.granted for b in ledger.acquire([SHADOW, WIDE], NOW)] for _ in range(3)]
+    granted = [[b.granted for b in await ledger.acquire([SHADOW, WIDE], NOW)] for _ in range(3)]
     assert granted == [[True, True], [False, True], [False, True]]
-    assert remaining(ledger, SHADOW, WIDE) == [0, 7]
+    assert await remaining(ledger, SHADOW, WIDE) == [0, 7]
 
 
-def test_a_shadow_limit_alone_is_counted(store: Store) -> None:
+async def test_a_shadow_limit_alone_is_counted(ledger: AnyLedger) -> None:
     """A step of one shadow limit counts up to its amount and says when it would have refused."""
-    ledger = Ledger(store)
-    assert [ledger.acquire([SHADOW], NOW)[0].granted for _ in range(3)] == [True, False, False]
+    assert [(await ledger.acquire([SHADOW], NOW))[0].granted for _ in range(3)] == [True, False, False]
 
 
-def test_two_charges_on_one_key_both_count(store: Store) -> None:
+async def test_two_charges_on_one_key_both_count(ledger: AnyLedger) -> None:
     """Naming a key twice in a step charges it twice, and refuses when there is room for one only."""
-    ledger = Ledger(store)
-    assert [b.remaining for b in ledger.acquire([WIDE, WIDE], NOW)] == [9, 8]
-    assert remaining(ledger, WIDE) == [8]
-    assert [b.granted for b in ledger.acquire([NARROW], NOW)] == [True]
-    assert [b.granted for b in ledger.acquire([NARROW, NARROW], NOW)] == [True, False]
-    assert remaining(ledger, NARROW) == [1]
+    assert [b.remaining for b in await ledger.acquire([WIDE, WIDE], NOW)] == [9, 8]
+    assert await remaining(ledger, WIDE) == [8]
+    assert [b.granted for b in await ledger.acquire([NARROW], NOW)] == [True]
+    assert [b.granted for b in await ledger.acquire([NARROW, NARROW], NOW)] == [True, False]
+    assert await remaining(ledger, NARROW) == [1]
 
 
-def test_peek_charges_nothing(store: Store) -> None:
+async def test_peek_charges_nothing(ledger: AnyLedger) -> None:
     """Looking any number of times leaves the limit as it was, and says what acquire would say."""
-    ledger = Ledger(store)
-    ledger.acquire([NARROW], NOW)
+    await ledger.acquire([NARROW], NOW)
     for _ in range(5):
-        assert [(b.granted, b.remaining) for b in ledger.peek([NARROW, WIDE], NOW)] == [
+        assert [(b.granted, b.remaining) for b in await ledger.peek([NARROW, WIDE], NOW)] == [
             (True, 1),
             (True, 10),
         ]
-    ledger.acquire([NARROW], NOW)
-    assert [(b.granted, b.remaining) for b in ledger.peek([NARROW], NOW)] == [(False, 0)]
+    await ledger.acquire([NARROW], NOW)
+    assert [(b.granted, b.remaining) for b in await ledger.peek([NARROW], NOW)] == [(False, 0)]
 
 
-def test_a_step_without_limits_is_nothing(store: Store) -> None:
+async def test_a_step_without_limits_is_nothing(ledger: AnyLedger) -> None:
     """No charges, no balances."""
-    assert Ledger(store).acquire([], NOW) == Ledger(store).peek([], NOW) == []
+    assert await ledger.acquire([], NOW) == await ledger.peek([], NOW) == []
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedStore]:
+    made: EmbeddedStore = (
+        MemoryStore() if request.param == "memory" else LmdbStore(tmp_path, 1 << 20)
+    )
+    yield made
+    made.close()
 
 
 CHARGES = st.builds(
@@ -142,7 +147,7 @@ def test_a_full_store_never_passes_uncounted(tmp_path: Path, strategy: str) -> N
     store.close()
 
 
-def test_trap_limits_memory_storage_walks_all_keys(store: Store) -> None:
+def test_trap_limits_memory_storage_walks_all_keys(store: EmbeddedStore) -> None:
     """The trap of limits' own storage: here a hit reads and writes its own keys only, however many there are."""
     for n in range(2_000):
         store.transact([], NOW, lambda _, n=n: ([(limit_key(str(n)), bytes(24), NOW + 9)], None))  # type: ignore[misc]

@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
+from authproxy.config.state import parse_redis_url
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.limiter import Limiter
+from authproxy.rate_limits.limiter import Limiter, done, limiter_over
 from authproxy.rate_limits.step import Step
 from authproxy.state.memory import MemoryStore
+from authproxy.state.redis import RedisAccess
+from authproxy.state.redis_store import RedisStore
 from authproxy.state.store import StateUnavailable
+from tests.end_to_end.served import free_port
+from tests.redis_server import emptied
 
 STEP = Step(
     [RouteLimit("fair", parse_rate("2/minute"), "address", strategy="fixed-window")], "route"
@@ -50,15 +55,15 @@ def test_a_step_is_charged_until_there_is_no_room() -> None:
     assert found.limit_lines[0][1].startswith('"fair";r=1')
 
 
-def test_looking_charges_nothing() -> None:
+async def test_looking_charges_nothing() -> None:
     """`look` refuses only where there is no room, however often it is asked."""
     limiter = Limiter(MemoryStore(), allow=False)
     for _ in range(10):
-        limiter.look(STEP, exchange())
+        await limiter.look(STEP, exchange())
     limiter.take(STEP, exchange())
     limiter.take(STEP, exchange())
     with pytest.raises(Refusal, match="rate_limited"):
-        limiter.look(STEP, exchange())
+        await limiter.look(STEP, exchange())
 
 
 def test_without_the_state_a_routes_limits_refuse() -> None:
@@ -73,15 +78,16 @@ def test_without_the_state_a_routes_limits_refuse() -> None:
     assert found.reason == "limits not counted"
 
 
-def test_without_the_state_the_worker_counts_for_itself() -> None:
+async def test_without_the_state_the_worker_counts_for_itself() -> None:
     """Limits of every request and failed authentications go on in this worker's memory, and return to the store with it."""
     store = Away()
     limiter = Limiter(store, allow=False)
     limiter.take_always(STEP, exchange())
     limiter.take_always(STEP, exchange())
-    for ask in (limiter.take_always, limiter.look):
-        with pytest.raises(Refusal, match="rate_limited"):
-            ask(STEP, exchange())
+    with pytest.raises(Refusal, match="rate_limited"):
+        limiter.take_always(STEP, exchange())
+    with pytest.raises(Refusal, match="rate_limited"):
+        await limiter.look(STEP, exchange())
     assert limiter.unavailable == {"passed": 0, "refused": 0, "own": 4}
     store.away = False
     limiter.take_always(STEP, exchange())
@@ -93,3 +99,37 @@ def test_a_full_memory_refuses() -> None:
     limiter._own._store._most_keys = 0  # type: ignore[attr-defined]
     with pytest.raises(Refusal, match="state_unavailable"):
         limiter.take_always(STEP, exchange())
+
+
+async def test_over_a_redis_each_step_is_awaited() -> None:
+    """The same limits, headers and refusals, whoever counts."""
+    store = RedisStore(emptied().access())
+    limiter, found = limiter_over(store, allow=False), exchange()
+    await done(limiter.take(STEP, found))
+    await done(limiter.take_always(STEP, exchange()))
+    with pytest.raises(Refusal, match="rate_limited"):
+        await done(limiter.take(STEP, exchange()))
+    with pytest.raises(Refusal, match="rate_limited"):
+        await limiter.look(STEP, exchange())
+    assert found.limit_lines[0][1].startswith('"fair";r=1')
+    assert [one.remaining for one in await limiter.peek(STEP.charges(exchange()), 0.0)] == [0]
+    store.close()
+
+
+async def test_without_its_redis_it_does_the_same_as_without_any_state() -> None:
+    """A route's limits refuse or pass, those of every request go on in the worker, and nothing waits for long."""
+    place = parse_redis_url(f"redis://127.0.0.1:{free_port()}")
+    assert place is not None
+    store = RedisStore(RedisAccess(place, timeout=0.5))
+    refusing, passing = limiter_over(store, allow=False), limiter_over(store, allow=True)
+    with pytest.raises(Refusal, match="state_unavailable"):
+        await done(refusing.take(STEP, exchange()))
+    found = exchange()
+    await done(passing.take(STEP, found))
+    assert (found.reason, passing.unavailable["passed"]) == ("limits not counted", 1)
+    for _ in range(2):
+        await done(refusing.take_always(STEP, exchange()))
+    with pytest.raises(Refusal, match="rate_limited"):
+        await refusing.look(STEP, exchange())
+    assert refusing.unavailable == {"passed": 0, "refused": 1, "own": 3}
+    store.close()

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from authproxy.state.lmdb_records import LmdbRecords
 from authproxy.state.memory_records import MemoryRecords
 from authproxy.state.records import KEY_MOST, VALUE_MOST, Records
+from authproxy.state.redis_records import RedisRecords
+from tests.redis_server import emptied
 
 NOW = 1_700_000_000.0
 A, B, C = b"a", b"b" * 32, b"\x00\xff"
@@ -19,7 +21,13 @@ Opener = Callable[[Path], Records]
 BACKENDS: dict[str, Opener] = {
     "lmdb": lambda folder: LmdbRecords(folder, map_bytes=1 << 20),
     "memory": lambda _folder: MemoryRecords(),
+    "redis": lambda _folder: redis_records(NOW),
 }
+
+
+def redis_records(now: float) -> RedisRecords:
+    """In an empty Redis; a record's life is counted from `now`, as here time stands still."""
+    return RedisRecords(emptied().access(), clock=lambda: now, sweep_every=0)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -48,7 +56,8 @@ async def test_kinds_do_not_meet(records: Records) -> None:
     await records.put("kk", A, b"2", NOW + 1)
     assert await records.get("k", A, NOW) == b"1"
     assert [record.value for record in await records.since("k", 0, NOW)] == [b"1"]
-    assert [await records.latest(kind) for kind in ("k", "kk", "kkk")] == [1, 1, 0]
+    latest = [await records.latest(kind) for kind in ("k", "kk", "kkk")]
+    assert [bool(one) for one in latest] == [True, True, False]
     assert await records.remove("kk", A)
     assert await records.get("k", A, NOW) == b"1"
 
@@ -75,7 +84,9 @@ async def test_update_reads_decides_and_writes(records: Records) -> None:
     assert await records.update("k", A, NOW, lambda held: (b"2", NOW + 9, held)) == b"1"
     assert await records.update("k", A, NOW, lambda held: (None, 0.0, held)) == b"2"
     assert await records.get("k", A, NOW) == b"2"
-    assert await records.latest("k") == 2
+    written = await records.latest("k")
+    await records.update("k", A, NOW, lambda _: (None, 0.0, None))
+    assert await records.latest("k") == written > 1
 
 
 async def test_update_brings_nothing_back(records: Records) -> None:
@@ -134,28 +145,28 @@ async def test_what_is_new_is_told_in_its_order(records: Records) -> None:
         await records.put("k", key, key, NOW + 9)
     assert await keys_since(records, "k", 0) == [A, B, C]
     seen = await records.latest("k")
-    assert seen == 3
+    assert seen >= 3
     assert await keys_since(records, "k", seen) == []
     await records.put("k", A, b"again", NOW + 9)
     assert await keys_since(records, "k", seen) == [A]
     assert await keys_since(records, "k", 0) == [B, C, A]
     found = await records.since("k", 0, NOW)
-    assert [(record.sequence, record.expiry) for record in found] == [
-        (2, NOW + 9),
-        (3, NOW + 9),
-        (4, NOW + 9),
-    ]
+    assert [record.expiry for record in found] == [NOW + 9] * 3
+    sequences = [record.sequence for record in found]
+    assert sequences == sorted(set(sequences))
+    assert sequences[-1] == await records.latest("k")
 
 
 async def test_a_sequence_is_never_used_twice(records: Records) -> None:
     """Removing and sweeping all there is leaves the sequence where it was: nobody who follows it misses a record."""
     await records.put("k", A, b"x", NOW + 1)
     await records.put("k", B, b"x", NOW + 9)
+    seen = await records.latest("k")
     await records.remove("k", B)
     assert await records.sweep(NOW + 1, 10) == 1
-    assert await records.latest("k") == 2
+    assert await records.latest("k") == seen
     await records.put("k", C, b"x", NOW + 9)
-    assert await keys_since(records, "k", 2) == [C]
+    assert await keys_since(records, "k", seen) == [C]
 
 
 async def test_they_are_counted(records: Records) -> None:
@@ -263,7 +274,7 @@ def test_it_behaves_as_a_dict_whose_values_expire(
 
     async def play(records: Records) -> None:
         model: dict[tuple[str, bytes], tuple[bytes, float]] = {}
-        for now, (verb, kind, key, number) in enumerate(steps):
+        for now, (verb, kind, key, number) in enumerate(steps, int(NOW)):
             if verb == "put":
                 await records.put(kind, key, b"%d" % now, now + number)
                 model.pop((kind, key), None)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from authproxy.state.lmdb import LmdbStore
 from authproxy.state.memory import MemoryStore
-from authproxy.state.store import Put, Store
+from authproxy.state.store import EmbeddedStore, Put
 
 NOW = 1_700_000_000.0
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 
-Opener = Callable[[Path], Store]
+Opener = Callable[[Path], EmbeddedStore]
 BACKENDS: dict[str, Opener] = {
     "lmdb": lambda folder: LmdbStore(folder, map_bytes=1 << 20),
     "memory": lambda _folder: MemoryStore(),
@@ -22,24 +22,24 @@ BACKENDS: dict[str, Opener] = {
 
 
 @pytest.fixture(params=BACKENDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedStore]:
     opened = BACKENDS[request.param](tmp_path)
     opened.open()
     yield opened
     opened.close()
 
 
-def write(store: Store, *puts: Put, now: float = NOW) -> None:
+def write(store: EmbeddedStore, *puts: Put, now: float = NOW) -> None:
     store.transact([], now, lambda _records: (puts, None))
 
 
-def test_a_record_is_read_as_it_was_written(store: Store) -> None:
+def test_a_record_is_read_as_it_was_written(store: EmbeddedStore) -> None:
     """What one step wrote, the next reads, byte for byte, the empty record included."""
     write(store, (A, b"\x00\xff", NOW + 1), (B, b"", NOW + 1))
     assert store.read([B, C, A], NOW) == [b"", None, b"\x00\xff"]
 
 
-def test_a_step_reads_decides_and_writes(store: Store) -> None:
+def test_a_step_reads_decides_and_writes(store: EmbeddedStore) -> None:
     """A step sees the records of its keys in their order, and returns what was decided."""
     write(store, (A, b"1", NOW + 9))
 
@@ -50,7 +50,7 @@ def test_a_step_reads_decides_and_writes(store: Store) -> None:
     assert store.read([A, B], NOW) == [b"2", b"3"]
 
 
-def test_a_record_is_gone_from_its_expiry_on(store: Store) -> None:
+def test_a_record_is_gone_from_its_expiry_on(store: EmbeddedStore) -> None:
     """Just before its expiry a record is there, at it and after it is not."""
     write(store, (A, b"x", NOW + 5))
     assert store.read([A], NOW + 4.999) == [b"x"]
@@ -58,7 +58,7 @@ def test_a_record_is_gone_from_its_expiry_on(store: Store) -> None:
     assert store.transact([A], NOW + 6, lambda records: ((), records)) == [None]
 
 
-def test_a_step_that_fails_writes_nothing(store: Store) -> None:
+def test_a_step_that_fails_writes_nothing(store: EmbeddedStore) -> None:
     """When deciding raises, the error comes through, nothing was written, and the store goes on."""
 
     def fail(_records: list[bytes | None]) -> tuple[Sequence[Put], None]:
@@ -71,7 +71,7 @@ def test_a_step_that_fails_writes_nothing(store: Store) -> None:
     assert store.read([A], NOW) == [b"x"]
 
 
-def test_a_sweep_removes_what_expired_and_nothing_else(store: Store) -> None:
+def test_a_sweep_removes_what_expired_and_nothing_else(store: EmbeddedStore) -> None:
     """Sweeping often enough removes every expired key and no living one."""
     keys = [bytes([n]) * 16 for n in range(200)]
     write(store, *((key, b"x", NOW + 1 + key[0] % 2) for key in keys))
@@ -81,20 +81,20 @@ def test_a_sweep_removes_what_expired_and_nothing_else(store: Store) -> None:
     assert store.sweep(NOW + 1, 200) == 0
 
 
-def test_a_sweep_walks_on_from_where_it_stopped(store: Store) -> None:
+def test_a_sweep_walks_on_from_where_it_stopped(store: EmbeddedStore) -> None:
     """Small sweeps come around to every key, and then begin again."""
     write(store, *((bytes([n]) * 16, b"x", NOW + 1) for n in range(90)))
     assert [store.sweep(NOW, 40) for _ in range(5)] == [0] * 5
     assert sum(store.sweep(NOW + 1, 40) for _ in range(4)) == 90
 
 
-def test_a_sweep_looks_at_no_more_than_asked(store: Store) -> None:
+def test_a_sweep_looks_at_no_more_than_asked(store: EmbeddedStore) -> None:
     """One sweep removes at most as many keys as it may look at."""
     write(store, *((bytes([n]) * 16, b"x", NOW + 1) for n in range(100)))
     assert store.sweep(NOW + 2, 7) == 7
 
 
-def test_an_empty_store_is_swept_too(store: Store) -> None:
+def test_an_empty_store_is_swept_too(store: EmbeddedStore) -> None:
     """A sweep of nothing removes nothing."""
     assert store.sweep(NOW, 100) == 0
 
