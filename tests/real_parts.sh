@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
-# makes its certificates), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
+# makes its certificates), redis-server and redis-sentinel (the state of several machines), haproxy (in front of them), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
 # library) and oidc-provider (an OpenID provider), and chromium (people's browser). With the argument `slow` testssl.sh too, which looks for what is weak.
 #
 # What is missing is installed where that is allowed (root, apt-get), within some minutes; else it is named loudly and
@@ -9,7 +9,7 @@ set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 modules="${BASH_SOURCE[0]%/*}/../build/node"
 
-parts=(nginx curl openssl node npm chromium)
+parts=(nginx curl openssl redis-server redis-sentinel haproxy node npm chromium)
 [ "${1:-}" = slow ] && parts+=(testssl)
 
 missing() {

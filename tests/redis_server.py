@@ -9,10 +9,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from authproxy.config.state import parse_redis_url
 from authproxy.state.redis import RedisAccess
 from tests.end_to_end.nginx import need
 from tests.end_to_end.served import free_port, wait_until
+
 
 class RedisServer:
     """One redis-server, started; `options` are its own, as on its command line."""
@@ -42,7 +45,9 @@ class RedisServer:
             "--appendonly", "no", "--dir", str(self.folder), *self.options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        assert wait_until(lambda: self.ask("PING").startswith("+PONG"), 10), "redis-server does not answer"
+        if not wait_until(lambda: self.ask("PING").startswith("+PONG"), 10):
+            self.close()
+            pytest.fail("redis-server does not answer")
 
     def ask(self, *command: str) -> str:
         """What it answers to a command, raw; nothing where it does not."""

@@ -17,6 +17,8 @@ from authproxy.model.identity import Identity
 
 # The reason where nothing was presented but the ids of sessions that nobody knows: nobody guesses one, so it is no failed try.
 NO_SESSION = "no-session"
+# Asked before what nobody has verified is judged: it raises, or hands back what has to be waited for, which may raise.
+Admit = Callable[[], Awaitable[None] | None]
 
 
 class Reading:
@@ -123,7 +125,7 @@ class Authentication:
         return self._error
 
     async def authenticate(
-        self, presented: Presented, now: float, admit_unverified: Callable[[], Awaitable[None]]
+        self, presented: Presented, now: float, admit_unverified: Admit
     ) -> Identity:
         """Who is calling. `admit_unverified` is asked once before a credential that the cache does not know is judged.
 
@@ -183,7 +185,7 @@ class Authentication:
         found: list[tuple[Reading, str]],
         presented: Presented,
         now: float,
-        admit_unverified: Callable[[], Awaitable[None]],
+        admit_unverified: Admit,
     ) -> tuple[Reading, str, Identity]:
         credentials: dict[str, Credential] = {}
         admitted = False
@@ -192,7 +194,9 @@ class Authentication:
             if identity is not None:
                 return reading, text, identity
             if not admitted and reading.authenticator.guessable:
-                await admit_unverified()
+                waiting = admit_unverified()
+                if waiting is not None:
+                    await waiting
                 self._cache.misses += 1
                 admitted = True
             credential = credentials.setdefault(text, Credential(text))

@@ -82,7 +82,9 @@ class OneTimeCodes:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def accept(self, authenticator: str, subject: str, secret: str, code: str, now: float) -> bool:
+    async def accept(
+        self, authenticator: str, subject: str, secret: str, code: str, now: float
+    ) -> bool:
         """Is this the code of the secret, and used for the first time? It and all before it are used then.
 
         Raises:

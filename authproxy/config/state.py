@@ -117,7 +117,9 @@ class State(Section):
                 raise wrong("literal-secret", said, "write `username: NAME` and `password: {env: NAME}` or `{file: PATH}` beside `url`")  # fmt: skip
             if parse_redis_url(value) is not None:
                 return value
-            remedy = "write `redis://HOST:PORT/DB`, or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB`"
+            remedy = (
+                "write `redis://HOST:PORT/DB`, or `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB`"
+            )
             raise wrong("bad-url", "this is no address of a Redis", remedy)
         raise wrong("bad-url", "this is no place for state", REMEDY)
 
@@ -131,7 +133,9 @@ class State(Section):
     @model_validator(mode="after")
     def _fits(self) -> "State":
         place = self.redis
-        given = [name for name in ("username", "password", "tls", "sentinel") if getattr(self, name)]
+        given = [
+            name for name in ("username", "password", "tls", "sentinel") if getattr(self, name)
+        ]
         if place is None and given:
             raise wrong("needs-redis", f"`{given[0]}` is for a Redis", "remove it, or write `url: redis://…`")  # fmt: skip
         if place is not None and self.tls is not None and not place.tls:

@@ -94,7 +94,9 @@ def _tls(settings: StateTLS | None, folder: Path) -> ssl.SSLContext:
 
 
 def _problem(source: Source, path: SourcePath, code: str, text: str) -> ConfigError:
-    return ConfigError([source.problem(path, code, f"`state`: {text}", "provide it, then try again")])
+    return ConfigError(
+        [source.problem(path, code, f"`state`: {text}", "provide it, then try again")]
+    )
 
 
 def _directory(url: str, folder: Path) -> Path | None:

@@ -281,6 +281,7 @@ class Redis:
             if isinstance(answer, ResponseError):
                 future.set_exception(answer)
                 if isinstance(answer, ELSEWHERE):
+                    self._down(str(answer))  # before anybody else is sent there
                     raise answer
             else:
                 future.set_result(answer)
@@ -292,7 +293,7 @@ class Redis:
             host, port = place.servers[0] if place.service is None else await self._discover()
             connection = self._dialled(host, port, access.username, access.password, place.database)
             try:
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
                 await self._meet(connection)
             except BaseException:
                 await connection.disconnect(nowait=True)

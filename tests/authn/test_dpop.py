@@ -1,5 +1,6 @@
 """Proofs: each is good once, for one request, one token and one key, and only for a short time."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ def verdict(
     """`good`, or the reason of the refusal."""
     checks = by or Proofs(MemoryStore(), LEEWAY)
     try:
-        checks.check(thumbprint_of(jwk_of(algorithm)), ACCESS, presented(*proofs, **of), now)
+        shown = presented(*proofs, **of)
+        asyncio.run(checks.check(thumbprint_of(jwk_of(algorithm)), ACCESS, shown, now))
     except Refusal as refusal:
         told = 'DPoP realm="authproxy", error="invalid_dpop_proof"' in refusal.headers[0][1]
         return refusal.reason if (refusal.code, told) == ("token_invalid", True) else refusal.code
@@ -66,7 +68,7 @@ def test_a_used_proof_is_remembered_as_long_as_it_would_be_good() -> None:
         assert verdict(one, by=by, now=end) == "dpop-iat"
 
 
-def test_without_the_store_nobody_can_tell() -> None:
+async def test_without_the_store_nobody_can_tell() -> None:
     """A proof that may have been used is not taken: 503, not 401."""
 
     class Away(MemoryStore):
@@ -74,7 +76,9 @@ def test_without_the_store_nobody_can_tell() -> None:
             raise StateUnavailable("away")
 
     with pytest.raises(Refusal) as refused:
-        Proofs(Away(), LEEWAY).check(thumbprint_of(jwk_of()), ACCESS, presented(proof(ACCESS)), NOW)
+        await Proofs(Away(), LEEWAY).check(
+            thumbprint_of(jwk_of()), ACCESS, presented(proof(ACCESS)), NOW
+        )
     assert (refused.value.code, refused.value.reason) == ("state_unavailable", "dpop")
 
 

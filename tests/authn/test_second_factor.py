@@ -29,12 +29,12 @@ def test_codes_are_those_of_the_standard() -> None:
         assert counter_of(SECRET, expected, moment) == moment // 30
 
 
-def test_a_code_is_good_for_a_step_around_its_own() -> None:
+async def test_a_code_is_good_for_a_step_around_its_own() -> None:
     """Clocks differ; spaces that people type are none of it; anything else is no code."""
     codes = OneTimeCodes(MemoryStore())
     for ahead in (-30.0, 0.0, 30.0):
-        assert codes.accept("staff", f"ann{ahead}", SECRET, code(ahead), NOW)
-    assert codes.accept("staff", "bob", SECRET, f" {code()[:3]} {code()[3:]} ", NOW)
+        assert await codes.accept("staff", f"ann{ahead}", SECRET, code(ahead), NOW)
+    assert await codes.accept("staff", "bob", SECRET, f" {code()[:3]} {code()[3:]} ", NOW)
     for wrong in (
         "",
         code(-60),
@@ -45,19 +45,19 @@ def test_a_code_is_good_for_a_step_around_its_own() -> None:
         "١٢٣٤٥٦",
         "0" * 4000,
     ):
-        assert not codes.accept("staff", "eve", SECRET, wrong, NOW), wrong
+        assert not await codes.accept("staff", "eve", SECRET, wrong, NOW), wrong
 
 
-def test_a_code_is_good_once() -> None:
+async def test_a_code_is_good_once() -> None:
     """Neither it nor an earlier one opens anything again; the next one does; others have their own."""
     codes = OneTimeCodes(MemoryStore())
-    assert codes.accept("staff", "ann", SECRET, code(), NOW)
-    assert not codes.accept("staff", "ann", SECRET, code(), NOW + 1)
-    assert not codes.accept("staff", "ann", SECRET, code(-30), NOW + 2)
-    assert codes.accept("staff", "ann", SECRET, code(30), NOW + 3)
-    assert not codes.accept("staff", "ann", SECRET, code(30), NOW + 59)
-    assert codes.accept("staff", "bob", SECRET, code(), NOW)
-    assert codes.accept("guests", "ann", SECRET, code(), NOW)
+    assert await codes.accept("staff", "ann", SECRET, code(), NOW)
+    assert not await codes.accept("staff", "ann", SECRET, code(), NOW + 1)
+    assert not await codes.accept("staff", "ann", SECRET, code(-30), NOW + 2)
+    assert await codes.accept("staff", "ann", SECRET, code(30), NOW + 3)
+    assert not await codes.accept("staff", "ann", SECRET, code(30), NOW + 59)
+    assert await codes.accept("staff", "bob", SECRET, code(), NOW)
+    assert await codes.accept("guests", "ann", SECRET, code(), NOW)
 
 
 @pytest.mark.parametrize("secret", ["other", "", None])

@@ -234,9 +234,6 @@ def test_what_cannot_be_is_an_error(keys: dict[str, Any], kind: str) -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"state": {"url": "redis://h"}},
-        {"state": {"url": "rediss://u:p@h"}},
-        {"state": {"password": {"env": "P"}}},
         {"listeners": [LISTENERS[0] | {"forward_auth": ["nginx"]}]},
     ],
 )  # fmt: skip

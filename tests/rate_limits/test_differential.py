@@ -11,7 +11,7 @@ from authproxy.model.rate import STRATEGIES, Charge, Rate, Strategy
 from authproxy.rate_limits.ledger import Ledger
 from authproxy.state.lmdb import LmdbStore
 from authproxy.state.memory import MemoryStore
-from authproxy.state.store import Store
+from authproxy.state.store import EmbeddedStore
 from tests.rate_limits.reference import Reference
 
 TICKS = (
@@ -45,7 +45,7 @@ RUNS = st.builds(
 )
 
 
-def compare(store: Store, strategy: Strategy, run: Run) -> None:
+def compare(store: EmbeddedStore, strategy: Strategy, run: Run) -> None:
     charge = Charge(b"k" * 16, run.rate, strategy, run.cost)
     now = float(run.beginning)
     with pytest.MonkeyPatch.context() as patch:

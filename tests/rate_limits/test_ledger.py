@@ -66,7 +66,11 @@ async def test_a_shadow_limit_never_refuses(ledger: AnyLedger) -> None:
 
 async def test_a_shadow_limit_alone_is_counted(ledger: AnyLedger) -> None:
     """A step of one shadow limit counts up to its amount and says when it would have refused."""
-    assert [(await ledger.acquire([SHADOW], NOW))[0].granted for _ in range(3)] == [True, False, False]
+    assert [(await ledger.acquire([SHADOW], NOW))[0].granted for _ in range(3)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 async def test_two_charges_on_one_key_both_count(ledger: AnyLedger) -> None:

@@ -25,7 +25,8 @@ EDGES = [0, 0, TICKS // 4, TICKS // 2, TICKS, 2 * TICKS, 3 * TICKS, TICKS - 1, T
 @dataclass(frozen=True)
 class Hit:
     """A step: how much later than the last it comes (ticks of the window; less than 0: the clock was set back), what it
-    charges, and whether it only looks."""
+    charges, and whether it only looks.
+    """
 
     gap: int
     charges: list[Charge]

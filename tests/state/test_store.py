@@ -1,5 +1,6 @@
-"""The one conformance suite of the state: every backend of `Store` keeps these promises."""
+"""The one conformance suite of the state: every backend keeps these promises. (What is counted: tests/rate_limits/test_ledger.py.)"""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from authproxy.state.lmdb import LmdbStore
 from authproxy.state.memory import MemoryStore
-from authproxy.state.store import EmbeddedStore, Put
+from authproxy.state.redis_store import PREFIX, RedisStore
+from authproxy.state.store import EmbeddedStore, Put, Store
+from tests.redis_server import emptied
 
 NOW = 1_700_000_000.0
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
@@ -138,3 +141,41 @@ def test_it_behaves_as_a_dict_whose_values_expire(
             keys = [bytes([n]) * 16 for n in range(6)]
             assert store.read(keys, now) == [there.get(key) for key in keys]
         store.close()
+
+
+ALL: dict[str, Callable[[Path], Store]] = {
+    **BACKENDS,
+    "redis": lambda _folder: RedisStore(emptied().access()),
+}
+
+
+@pytest.fixture(params=ALL)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = ALL[request.param](tmp_path)
+    yield opened
+    opened.close()
+
+
+async def test_a_number_is_good_once(any_store: Store) -> None:
+    """Only a greater one is news, until the one that is noted has ended; keys do not meet."""
+    now = NOW
+    assert await any_store.advance(A, 0, now + 600, now)
+    assert not await any_store.advance(A, 0, now + 600, now)
+    assert await any_store.advance(A, 7, now + 600, now)
+    assert not await any_store.advance(A, 6, now + 600, now)
+    assert await any_store.advance(B, 6, now + 600, now)
+
+
+async def test_of_many_with_one_number_one_is_told_so(any_store: Store) -> None:
+    """What is presented twice at once is taken once."""
+    told = await asyncio.gather(*(any_store.advance(A, 1, NOW + 600, NOW) for _ in range(20)))
+    assert sorted(told) == [False] * 19 + [True]
+
+
+async def test_a_number_is_forgotten_with_its_time(any_store: Store) -> None:
+    """What could not be used again anyway is not kept."""
+    assert await any_store.advance(A, 5, NOW + 0.05, NOW)
+    if isinstance(any_store, RedisStore):  # by the clock of its own
+        while await any_store.redis.call("EXISTS", PREFIX + A):
+            continue
+    assert await any_store.advance(A, 5, NOW + 600, NOW + 1)

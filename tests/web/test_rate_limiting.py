@@ -82,7 +82,7 @@ async def test_without_the_state_limited_routes_refuse() -> None:
     for on_failure, status in (("refuse", 503), ("allow_limits", 200)):
         state = {"url": "memory:", "on_failure": on_failure}
         async with playbook(OPEN, limited, state=state, rate_limits=[PER_ADDRESS]) as p:
-            p.runtime.store.transact = away  # type: ignore[method-assign, assignment]
+            p.runtime.store.transact = away  # type: ignore[attr-defined]
             answer = await p.request("GET", "/limited")
             assert answer.status == status
             assert answer.code == ("state_unavailable" if status == 503 else "")

@@ -78,9 +78,7 @@ async def second_factor(request: Request, portal: Portal) -> web.Response:
         page.headers.extend(refusal.headers)
         return page
     code, totp = form.get("code", ""), found.totp or ""
-    if not await portal.codes.accept(
-        step.authenticator, step.subject, totp, code, exchange.now
-    ):
+    if not await portal.codes.accept(step.authenticator, step.subject, totp, code, exchange.now):
         await tries.count()
         exchange.code, exchange.reason = "token_invalid", "code"
         return _page(portal, secret, step_id, wanted, TEXTS.wrong_code, 401)
