@@ -30,7 +30,6 @@ from authproxy.config.values import (
     ServerURL,
     Size,
     SocketAddress,
-    later,
 )
 from authproxy.model.address import Network
 from authproxy.model.errors import Refusal
