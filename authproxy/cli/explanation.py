@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 
 from authproxy.authn.slots import Presentation
 from authproxy.cli.issuer_keys import fetch_for_request
+from authproxy.cli.live import Peek, with_live
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
@@ -47,8 +48,12 @@ _HINTS = {
 }
 
 
-def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str, Any]:
+def explain_request(
+    decides: Verification, asked: Asked, now: float, peek: Peek | None = None
+) -> dict[str, Any]:
     """The explanation: route, conditions with their outcomes, verdict, limits, and the head for the backend.
+
+    With `peek`, which says what is left of limits, it is what a request would come to now.
 
     Raises:
         ValueError: the URL or the address cannot be read.
@@ -72,17 +77,24 @@ def explain_request(decides: Verification, asked: Asked, now: float) -> dict[str
         verdict = judge(decides.table, exchange, identify, trace)
     except Refusal as refusal:
         verdict = Verdict(refusal.code, None, refusal.reason)
-    return told(decides, exchange, verdict, trace)
+    limits = told_limits(decides, exchange)
+    if peek is not None:
+        verdict = with_live(decides, exchange, verdict, limits, peek)
+    return told(decides, exchange, verdict, trace, limits)
 
 
 def told(
-    decides: Verification, exchange: Exchange, verdict: Verdict, trace: Trace
+    decides: Verification,
+    exchange: Exchange,
+    verdict: Verdict,
+    trace: Trace,
+    limits: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The explanation of a decision, with what stands around it: limits, and the head for the backend."""
     found = explain(decides.table, decides.places, exchange, verdict, trace)
     return {
         **{key: value for key, value in found.items() if key not in _LAST},
-        "limits": _limits(decides, exchange),
+        "limits": limits,
         "upstream": verdict.route.upstream if verdict.route else None,
         "backend_head": _backend_head(decides, exchange, verdict.code),
         "hint": _HINTS.get(verdict.reason),
@@ -127,7 +139,7 @@ def _described(decides: Verification, asked: Asked) -> Identify:
     return identify
 
 
-def _limits(decides: Verification, exchange: Exchange) -> list[dict[str, Any]]:
+def told_limits(decides: Verification, exchange: Exchange) -> list[dict[str, Any]]:
     """The limits that count the request, and those that would if it were known who makes it, whose `key` is null."""
     route = exchange.route
     found = [(limit, "every request") for limit in global_limits(decides.config)]

@@ -105,7 +105,7 @@ def _limit(one: Told) -> Sequence[str]:
     shadow = "shadow" if one["mode"] == "shadow" else ""
     left = ""
     if one.get("remaining") is not None:
-        left = f"{one['remaining']} left, whole again in {one['reset']} s"
+        left = f"{one['remaining']} left, more in {one['reset']} s"
     who = one["key"] if one["key"] is not None else "nobody known yet"
     return f"{one['name']}", f"{one['limit']} per {one['per']}, of {one['of']}", str(who), left, shadow  # fmt: skip
 

@@ -1,18 +1,12 @@
-"""What happened to a request: found in the trails of the running workers, and explained by the policies as they are now.
+"""What happened to a request, as a worker remembers it, explained by the policies as they are now.
 
 The record is what the server decided by; the tree is the decision function's, asked again. Where the two differ, that is said.
 """
 
-import json
-import os
-import socket
-import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from authproxy.cli.explanation import told
+from authproxy.cli.explanation import told, told_limits
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
@@ -22,98 +16,7 @@ from authproxy.policy.recorded import DamagedRecordError, Recorded, replayed
 from authproxy.policy.table import Route
 from authproxy.runtime import Verification
 
-PATIENCE = 3.0  # seconds for a worker to answer
-ANSWER_MOST = 1 << 20
 PREFLIGHT = [(b"Origin", b"null"), (b"Access-Control-Request-Method", b"GET")]
-
-
-class NothingKnownError(Exception):
-    """No worker can say what happened; the text says why, and what to do."""
-
-
-@dataclass(slots=True)
-class Answers:
-    """What the workers said: how many there are, how many requests they remember, and the request if one of them did."""
-
-    workers: int = 0
-    keeps: int = 0
-    held: int = 0
-    found: dict[str, Any] | None = None
-    refused: list[str] = field(default_factory=list)
-
-
-def ask_workers(folder: Path, request_id: str) -> dict[str, Any]:
-    """What the last request of this id was, and what came of it.
-
-    Raises:
-        NothingKnownError: no server runs, it keeps no trail, or none of its workers remembers the request.
-    """
-    answers = Answers()
-    for path in sorted(folder.glob("trail-*.sock")):
-        try:
-            one = _asked(path, request_id)
-        except PermissionError:
-            answers.refused.append(path.name)
-            continue
-        except (OSError, ValueError):
-            continue  # a worker that ended, or is not one of ours
-        answers.workers += 1
-        answers.keeps, answers.held = int(one["keeps"]), answers.held + int(one["held"])
-        answers.found = answers.found or one["found"]
-    if answers.found is None:
-        raise NothingKnownError(_why(folder, request_id, answers))
-    return answers.found
-
-
-def _why(folder: Path, request_id: str, answers: Answers) -> str:
-    if answers.refused:
-        return f"the running server is another user's: run this as the user that it runs as, or as root ({folder})"
-    if not answers.workers:
-        return f"no server is running with its state in {folder}; requests are remembered in its memory only"
-    if not answers.keeps:
-        return "the server remembers no requests: `logging: {trail: 0}` says so"
-    return (
-        f"no worker remembers the request {request_id}: {answers.workers} running, each remembers its last {answers.keeps} "
-        f"({answers.held} in all now); WebSockets and streams are known once they have ended"
-    )
-
-
-def _asked(path: Path, request_id: str) -> dict[str, Any]:
-    """One worker's answer.
-
-    Raises:
-        OSError: it does not answer, or is not of the user whose directory it is.
-        ValueError: it does not answer so.
-    """
-    # By a short name, as the path of a socket may have 107 bytes (unix(7)).
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE)
-            sock.connect(f"/proc/self/fd/{folder}/{path.name}")
-            size = struct.calcsize("3i")
-            _, user, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))  # fmt: skip
-            if user != os.fstat(folder).st_uid:
-                raise ConnectionRefusedError("a stranger's socket")
-            sock.sendall(json.dumps(request_id).encode() + b"\n")
-            answer = json.loads(_whole(sock))
-    finally:
-        os.close(folder)
-    if not isinstance(answer, dict) or not {"keeps", "held", "found"} <= set(answer):
-        raise ValueError("no answer of ours")
-    return answer
-
-
-def _whole(sock: socket.socket) -> bytes:
-    said = b""
-    while not said.endswith(b"\n"):
-        part = sock.recv(65536)
-        if not part:
-            break
-        said += part
-        if len(said) > ANSWER_MOST:
-            raise ValueError("too long an answer")
-    return said
 
 
 def explain_happened(
@@ -130,7 +33,7 @@ def explain_happened(
     if recorded is not None:
         verdict = judge(decides.table, exchange, _identified(decides, recorded), trace)
     notes = list(_notes(recorded, happened, verdict, digest))
-    explained = told(decides, exchange, verdict, trace)
+    explained = told(decides, exchange, verdict, trace, told_limits(decides, exchange))
     last = {"reason": happened["reason"] or None, "verdict": happened["verdict"]}
     shadow = {"shadow": (recorded.shadow or None) if recorded is not None else None}
     asked = {name: happened[name] for name in ("method", "host", "path", "client")}

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,9 @@ RequestIdOption = Annotated[
         "--request-id", metavar="ID", help="Explain a request that happened: its X-Request-Id."
     ),
 ]
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Ask the running server what is left of the limits.")
+]
 FormatOption = Annotated[
     Format, typer.Option("--format", help="text for people, json for programs.")
 ]
@@ -70,6 +74,7 @@ def explain(
     client: ClientOption = None,
     header: HeaderOption = None,
     request_id: RequestIdOption = None,
+    live: LiveOption = False,
     expect: ExpectOption = None,
     format: FormatOption = Format.text,
     config: ConfigOption = None,
@@ -82,7 +87,7 @@ def explain(
     _check_asked(expect, token, subject, described=described)
     if request_id is not None:
         others = (method, url, token, subject, client, header)
-        if described or any(one is not None for one in others):
+        if described or live or any(one is not None for one in others):
             text = "the request that happened says who and what it was: give nothing else"
             raise typer.BadParameter(text, param_hint="--request-id")
         _show(_happened(config, request_id), format, expect)
@@ -99,36 +104,44 @@ def explain(
         "client": client or "127.0.0.1",
         "headers": tuple(_header(text) for text in header or ()),
     }
-    _show(_would(config, {"method": method, "url": url, **parts}), format, expect)
+    _show(_would(config, {"method": method, "url": url, **parts}, live=live), format, expect)
 
 
-def _would(config: str | None, parts: dict[str, Any]) -> dict[str, Any]:
+def _would(config: str | None, parts: dict[str, Any], *, live: bool) -> dict[str, Any]:
     """What would come of a request that is described."""
     from authproxy.cli.explanation import Asked, explain_request
     from authproxy.cli.revocation import known_revocations
+    from authproxy.cli.workers import NothingKnownError, ask_limits
     from authproxy.runtime import verification
+    from authproxy.trails import trail_folder
 
     loaded, now = load_config(config), time.time()
     decides = verification(loaded, os.environ)
     decides.revocations, unread = known_revocations(loaded, os.environ, now)
     if unread and (parts["token"] is not None or parts["headers"]):
         print(f"authproxy: the revocation list was not looked at: {unread}", file=sys.stderr)
+    folder = trail_folder(decides.config, loaded.folder, os.environ)
+    peek = partial(ask_limits, folder) if live else None
     try:
-        return explain_request(decides, Asked(**parts), now)
+        return explain_request(decides, Asked(**parts), now, peek)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    except NothingKnownError as error:
+        print(f"authproxy: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def _happened(config: str | None, request_id: str) -> dict[str, Any]:
     """What came of a request, as the workers remember it."""
-    from authproxy.cli.happened import NothingKnownError, ask_workers, explain_happened
+    from authproxy.cli.happened import explain_happened
+    from authproxy.cli.workers import NothingKnownError, find_request
     from authproxy.runtime import verification
     from authproxy.trails import trail_folder
 
     loaded = load_config(config)
     folder = trail_folder(loaded.usable(), loaded.folder, os.environ)
     try:
-        found = ask_workers(folder, request_id)
+        found = find_request(folder, request_id)
     except NothingKnownError as error:
         print(f"authproxy: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -1,7 +1,8 @@
-"""Where a worker's trail is asked: a Unix socket of its own in the state directory, for the proxy's user and root only.
+"""Where a worker is asked what it remembers of a request, and what is left of limits: a Unix socket of its own in the state
+directory, for the proxy's user and root only.
 
-Who asks is told by the kernel, whatever the mode of the file. An answer is a line of JSON; there is nothing that it could
-change. A worker whose socket cannot be made serves all the same.
+Who asks is told by the kernel, whatever the mode of the file. An answer is a line of JSON; there is nothing that a question
+could change. A worker whose socket cannot be made serves all the same.
 """
 
 import asyncio
@@ -10,18 +11,23 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import orjson
 
+from authproxy.model.rate import STRATEGIES, Balance, Charge, Rate
+from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import escaped_line
 from authproxy.telemetry.decision_log import LONG
 from authproxy.telemetry.trail import Trail
 
 log = logging.getLogger(__name__)
 
-ASKED_MOST = 1024  # bytes of a question: an id, quoted
+Peek = Callable[[Sequence[Charge], float], Awaitable[list[Balance]]]
+ASKED_MOST = 16 << 10  # bytes of a question: an id, or some limits
+CHARGES_MOST = 64
 ANSWER_MOST = 64 << 10
 PATIENCE = 2.0  # seconds for a question to arrive, and for its answer to be taken
 AT_ONCE_MOST = 8
@@ -30,11 +36,14 @@ _ROOT = 0
 
 
 class TrailSocket:
-    """Answers questions about the trail that `trail` gives, which is another one after a reload, or None."""
+    """Answers questions about the trail that `trail` gives, which is another one after a reload, or None; and about limits,
+    as `peek` says what is left of them.
+    """
 
-    def __init__(self, folder: Path, trail: Callable[[], Trail | None]) -> None:
+    def __init__(self, folder: Path, trail: Callable[[], Trail | None], peek: Peek) -> None:
         self._folder = folder
         self._trail = trail
+        self._peek = peek
         self._name = f"trail-{os.getpid()}-{os.urandom(4).hex()}.sock"
         self._server: asyncio.Server | None = None
         self._answering = 0
@@ -64,7 +73,11 @@ class TrailSocket:
         try:
             if self._answering <= AT_ONCE_MOST and _is_ours(writer.get_extra_info("socket")):
                 async with asyncio.timeout(PATIENCE):
-                    writer.write(self._told(await reader.readline()))
+                    question = orjson.loads(await reader.readline())
+                    asks_limits = isinstance(question, dict)
+                    writer.write(
+                        await self._left(question) if asks_limits else self._told(question)
+                    )
                     await writer.drain()
         except (OSError, ValueError, TimeoutError):
             pass  # whoever asks so is told nothing
@@ -72,13 +85,20 @@ class TrailSocket:
             self._answering -= 1
             writer.close()
 
-    def _told(self, question: bytes) -> bytes:
-        """The answer to a question, which is an id as JSON.
+    async def _left(self, question: dict[str, object]) -> bytes:
+        """What is left of the limits: for each [granted, remaining, reset].
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is no question about limits.
         """
-        request_id, trail = orjson.loads(question), self._trail()
+        try:
+            return escaped_line({"balances": await self._peek(_charges(question), time.time())})
+        except StateUnavailable as error:
+            return escaped_line({"balances": None, "why": str(error)[:500]})
+
+    def _told(self, request_id: object) -> bytes:
+        """What is remembered of the request with this id."""
+        trail = self._trail()
         found = None if trail is None else trail.find(request_id)
         told = {"keeps": 0 if trail is None else trail.most, "held": 0 if trail is None else len(trail), "found": found}  # fmt: skip
         line = escaped_line(told)
@@ -87,6 +107,22 @@ class TrailSocket:
             cut = {k: v for k, v in (found["record"] or {}).items() if k not in LONG}
             line = escaped_line({**told, "found": {**found, "record": {**cut, "withheld": LONG}}})
         return line
+
+
+def _charges(question: dict[str, object]) -> list[Charge]:
+    asked = question.get("charges")
+    if not isinstance(asked, list) or len(asked) > CHARGES_MOST:
+        raise ValueError("no charges")
+    return [_charge(one) for one in asked]
+
+
+def _charge(one: object) -> Charge:
+    match one:
+        case [str(key), int(amount), int(window), str(strategy), int(cost)] if (
+            strategy in STRATEGIES and min(amount, window, cost) >= 1
+        ):
+            return Charge(bytes.fromhex(key)[:16].ljust(16), Rate(amount, window), strategy, cost)
+    raise ValueError("no charge")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from authproxy.model.errors import ConfigError
+from authproxy.model.rate import Balance, Charge
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures
@@ -91,7 +92,9 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys = KeyRefresh(self._metrics)
         self._tending = Tending()
-        self._trail = TrailSocket(trails, lambda: self._runtime.trail) if trails else None
+        self._trail = (
+            TrailSocket(trails, lambda: self._runtime.trail, self._peek) if trails else None
+        )
         self._next_look = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
@@ -127,6 +130,9 @@ class Worker:
             for task in periodic:
                 task.cancel()
             await self._close(admin)
+
+    async def _peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
+        return await self._runtime.limiter.peek(charges, now)
 
     def _open_store(self) -> None:
         try:

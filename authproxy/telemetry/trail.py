@@ -45,7 +45,7 @@ class Trail:
             exchange.status, exchange.limit_lines, None if caller is None else caller(exchange),
         ))  # fmt: skip
 
-    def find(self, request_id: str) -> Record | None:
+    def find(self, request_id: object) -> Record | None:
         """What happened to the last request of this id: the record of its decision, and what was answered."""
         kept = next((one for one in reversed(self.kept) if one[0] == request_id), None)
         return None if kept is None else _found(kept)

@@ -35,7 +35,7 @@ allow[0]: does not hold
   ✗ when: claims.a > 1      error: no such key: a, claims.a is missing
   · networks: [10.0.0.0/8]  not asked
 limits:
-  fair  3/minute per subject, of the route  tokens:ann  2 left, whole again in 9 s  shadow
+  fair  3/minute per subject, of the route  tokens:ann  2 left, more in 9 s  shadow
 towards app:
   GET /a HTTP/1.1
 reason:   no entry of allow holds

@@ -2,16 +2,12 @@
 
 import http.client
 import json
-import os
-import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from authproxy.cli import happened
 from tests.cli.program import run, succeed
 from tests.end_to_end.credentials import Issuer
 from tests.end_to_end.served import Served, configuration, write_configuration
@@ -29,10 +25,12 @@ ROUTES: list[dict[str, Any]] = [
 class World:
     """The server, and how to ask it."""
 
-    def __init__(self, folder: Path, *arguments: str, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, routes: Sequence[Any] = ROUTES, **changes: Any
+    ) -> None:
         self.recorder, self.issuer = Recorder(), Issuer()
         upstreams = {"app": {"servers": [f"http://127.0.0.1:{self.recorder.port}"]}}
-        self.file = write_configuration(folder, self.issuer, {**configuration(upstreams), **changes}, ROUTES)  # fmt: skip
+        self.file = write_configuration(folder, self.issuer, {**configuration(upstreams), **changes}, routes)  # fmt: skip
         self.served = Served(self.file, *arguments)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> str:
@@ -152,34 +150,3 @@ def test_nothing_is_kept_where_nothing_is_wanted(tmp_path: Path) -> None:
         world.recorder.close()
     assert result.exit_code == 1
     assert "trail: 0" in result.stderr
-
-
-@pytest.mark.parametrize("answer", [b"", b"junk\n", b"[]\n", b'{"keeps": 1}\n'])
-def test_what_is_no_answer_is_no_worker(tmp_path: Path, answer: bytes) -> None:
-    """A socket of something else is passed over."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "trail-1-a.sock"))
-        listening.listen()
-
-        def serve() -> None:
-            taken, _ = listening.accept()
-            with taken:
-                taken.recv(100)
-                taken.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(happened.NothingKnownError, match="no server is running"):
-            happened.ask_workers(tmp_path, "x")
-        thread.join()
-
-
-def test_a_stranger_s_socket_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """Whoever listens must be the user whose directory it is."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "trail-1-a.sock"))
-        listening.listen()
-        real = os.fstat
-        monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result([*real(fd)[:4], 12345, *real(fd)[5:]]))  # fmt: skip
-        with pytest.raises(happened.NothingKnownError, match="no server is running"):
-            happened.ask_workers(tmp_path, "x")

@@ -66,6 +66,15 @@ async def test_looking_charges_nothing() -> None:
         await limiter.look(STEP, exchange())
 
 
+async def test_what_is_left_is_told_and_not_counted() -> None:
+    """As often as anybody asks; without the state nobody is told anything made up."""
+    limiter, charges = Limiter(MemoryStore(), allow=False), STEP.charges(exchange())
+    limiter.take(STEP, exchange())
+    assert [(await limiter.peek(charges, 1_000.0))[0].remaining for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(StateUnavailable):
+        await Limiter(Away(), allow=True).peek(charges, 1_000.0)
+
+
 def test_without_the_state_a_routes_limits_refuse() -> None:
     """503 `state_unavailable`; with `allow_limits` the request passes, counted, and the log says so."""
     limiter = Limiter(Away(), allow=False)

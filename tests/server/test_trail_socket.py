@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,28 @@ from typing import Any
 import pytest
 
 from authproxy.model.identity import Identity
+from authproxy.model.rate import Balance, Charge
 from authproxy.policy.record import Recorder
 from authproxy.server import trail_socket
-from authproxy.server.trail_socket import ANSWER_MOST, ASKED_MOST, AT_ONCE_MOST, TrailSocket
+from authproxy.server.trail_socket import (
+    ANSWER_MOST,
+    ASKED_MOST,
+    AT_ONCE_MOST,
+    CHARGES_MOST,
+    TrailSocket,
+)
+from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.trail import Trail
 from tests.telemetry.test_access_log import exchange
+
+AWAY = 999
+
+
+async def peek(charges: Sequence[Charge], _now: float) -> list[Balance]:
+    """What is left: as much as the rates let pass."""
+    if charges and charges[0].rate.amount == AWAY:
+        raise StateUnavailable("the store is away")
+    return [Balance(True, charge.rate.amount, 9.5) for charge in charges]
 
 
 def sockets(folder: Path) -> list[Path]:
@@ -28,7 +45,7 @@ def sockets(folder: Path) -> list[Path]:
 @asynccontextmanager
 async def answering(folder: Path, trail: Trail | None) -> AsyncIterator[Path]:
     """A socket for this trail, as a path that may be connected to."""
-    served = TrailSocket(folder, lambda: trail)
+    served = TrailSocket(folder, lambda: trail, peek)
     await served.start()
     (path,) = sockets(folder)
     try:
@@ -84,6 +101,34 @@ async def test_what_is_no_question_has_no_answer(tmp_path: Path, question: bytes
         assert json.loads(await ask(path, b'"a"\n'))["found"]
 
 
+async def test_it_says_what_is_left_of_limits(tmp_path: Path) -> None:
+    """Each as granted, remaining and reset; without the store why nobody knows."""
+    charge = ["00" * 16, 5, 60, "fixed-window", 1]
+    async with answering(tmp_path, None) as path:
+        told = await ask(path, json.dumps({"charges": [charge]}).encode() + b"\n")
+        assert json.loads(told) == {"balances": [[True, 5, 9.5]]}
+        charge[1] = AWAY
+        told = await ask(path, json.dumps({"charges": [charge]}).encode() + b"\n")
+        assert json.loads(told) == {"balances": None, "why": "the store is away"}
+
+
+@pytest.mark.parametrize(
+    "charges",
+    [
+        None,
+        [["zz", 5, 60, "fixed-window", 1]],
+        [["00", 0, 60, "fixed-window", 1]],
+        [["00", 5, 60, "none", 1]],
+        [["00", 5, 60, "fixed-window"]],
+        [["00", 5, 60, "fixed-window", 1]] * (CHARGES_MOST + 1),
+    ],
+)
+async def test_what_is_no_limit_has_no_answer(tmp_path: Path, charges: object) -> None:
+    """Nor a traceback."""
+    async with answering(tmp_path, None) as path:
+        assert await ask(path, json.dumps({"charges": charges}).encode() + b"\n") == b""
+
+
 async def test_another_user_is_told_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +169,7 @@ async def test_what_dead_workers_left_is_swept(tmp_path: Path) -> None:
         one.bind(str(dead))
         other.bind(str(living))
         other.listen()
-        served = TrailSocket(tmp_path, lambda: None)
+        served = TrailSocket(tmp_path, lambda: None, peek)
         await served.start()
         assert (dead.exists(), living.exists()) == (False, True)
         await served.close()
@@ -133,7 +178,7 @@ async def test_what_dead_workers_left_is_swept(tmp_path: Path) -> None:
 async def test_a_long_path_is_no_hindrance(tmp_path: Path) -> None:
     """The kernel takes 107 bytes for the path of a socket; directories are longer."""
     folder = tmp_path / ("d" * 150)
-    served = TrailSocket(folder, lambda: None)
+    served = TrailSocket(folder, lambda: None, peek)
     await served.start()
     assert len(sockets(folder)) == 1
     await served.close()
@@ -145,7 +190,7 @@ async def test_without_a_place_the_worker_serves(
 ) -> None:
     """It is said once, in plain words."""
     (tmp_path / "file").touch()
-    served = TrailSocket(tmp_path / "file", lambda: None)
+    served = TrailSocket(tmp_path / "file", lambda: None, peek)
     await served.start()
     await served.close()
     assert "cannot ask this worker" in caplog.text
