@@ -36,7 +36,10 @@ def check(
 
     Example: authproxy check --strict --format github
     """
-    problems = examine(config)
+    from authproxy.config.load import without_collections
+
+    with without_collections():
+        problems = examine(config)
     print(_WRITERS[format](problems), end="")
     errors = [p for p in problems if p.severity == "error"]
     if format is Format.text:

@@ -109,7 +109,8 @@ class _Rest:
     """The data as far as it is good."""
 
     def __init__(self, data: Any, fill: Fill | None) -> None:
-        self.data = copy.deepcopy(data)
+        self.data = data  # until something is cut out of it: most files are good, and some are large
+        self._copied = False
         self.cut: set[Path] = set()
         self._fill = fill or (lambda _path: None)
 
@@ -128,6 +129,8 @@ class _Rest:
         """Replace what stands here, else remove it, else what is around it."""
         if not path:
             return False
+        if not self._copied:
+            self.data, self._copied = copy.deepcopy(self.data), True
         holder, key = self._at(path[:-1]), path[-1]
         if not isinstance(holder, dict | list):
             return True  # what is around it was taken already

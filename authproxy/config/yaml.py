@@ -1,4 +1,4 @@
-"""YAML to plain data with the place of every key and value: PyYAML's C parser composes, a few lines of ours walk.
+"""YAML to plain data with the place of every key and value: PyYAML's C parser reads events, a few lines of ours walk them.
 
 Only what a configuration needs: mappings with text keys, sequences, and scalars of the YAML 1.2 core schema, of which
 only `true` and `false` are booleans. Depth, size and what aliases expand to are bounded.
@@ -6,6 +6,7 @@ only `true` and `false` are booleans. Depth, size and what aliases expand to are
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -22,6 +23,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?[0-9]{1,64}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,64}|[0-9]{1,64}(?:\.[0-9]{0,64})?)(?:[eE][-+]?[0-9]{1,5})?")
 TOO_DEEP = f"nested more than {DEPTH_MOST} deep"
+ENDLESS = "its aliases expand without bound"
+UNQUOTED_STAR = "an unquoted `*` begins a YAML alias"
+Events = Iterator[Any]
+_NUMERIC = frozenset("+-.0123456789")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -33,43 +38,29 @@ def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
     """
     if len(text) > SIZE_MOST:
         raise ConfigError([Problem(file, 1, 1, "too-large", "the file is over 32 MiB", "split it")])
+    walk = _Walk(file)
     try:
         spans: list[Span] | None = [] if MARK in text else None
-        tags = _check_events(text, file, spans)
-        node = _Loader(text).get_single_node()
+        events = iter(_Loader(text).get_event, None)
+        data = walk.document(events if spans is None else _noting(events, spans))
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_syntax(error, file)]) from None
-    walk = _Walk(file)
-    data = walk.visit(node, (), 0) if node is not None else None
     ignores = read_ignores(text, spans or ())
     source = Source(file, walk.values, walk.keys, walk.inside, ignores)
     # What stands behind an alias is looked at wherever it is used.
-    return data, source, list(dict.fromkeys([*tags, *walk.problems]))
+    return data, source, list(dict.fromkeys(walk.problems))
 
 
-def _check_events(text: bytes, file: str, spans: list[Span] | None) -> list[Problem]:
-    """Refuse what is nested deeper than any configuration, before it is composed; note tags, and texts where asked to.
-
-    The C composer recurses on the C stack (100,000 brackets end the process); the C parser's events do not.
-    """
-    depth = 0
-    problems = []
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEPTH_MOST:
-                raise ConfigError([_at(event, file, "too-deep", TOO_DEEP, "flatten it")])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif spans is not None and isinstance(event, yaml.ScalarEvent):
+def _noting(events: Events, spans: list[Span]) -> Events:
+    """The same events; where texts stand is noted, as what is in one is no comment."""
+    for event in events:
+        if isinstance(event, yaml.ScalarEvent):
             spans.append(span_of(event))
-        if getattr(event, "tag", None) is not None:
-            problems.append(_at(event, file, "bad-tag", "YAML tags are not used here", "remove it"))
-    return problems
+        yield event
 
 
 def _at(thing: Any, file: str, code: str, text: str, remedy: str) -> Problem:
-    """A problem where an event or a node begins."""
+    """A problem where an event begins."""
     mark = thing.start_mark
     return Problem(file, mark.line + 1, mark.column + 1, code, text, remedy)
 
@@ -86,7 +77,7 @@ def _syntax(error: Exception, file: str) -> Problem:
     ):  # newer scanners have a bound of their own, and meet it before ours
         return Problem(file, line, column, "too-deep", TOO_DEEP, "flatten it")
     if "alias" in context + problem:
-        text, remedy = "an unquoted `*` begins a YAML alias", 'quote it: `"*.example"`'
+        text, remedy = UNQUOTED_STAR, 'quote it: `"*.example"`'
     else:
         text, remedy = (
             f"not valid YAML: {(context + ': ' if context else '') + problem}"[:200],
@@ -96,59 +87,151 @@ def _syntax(error: Exception, file: str) -> Problem:
 
 
 class _Walk:
+    """Makes data and places of a document's events, as they come.
+
+    No node is ever made of them: the C composer recurses on the C stack (100,000 brackets end the process), and what it
+    makes is most of the time that reading takes.
+    """
+
     def __init__(self, file: str) -> None:
         self.file = file
         self.values: dict[Path, tuple[int, int]] = {}
         self.keys: dict[Path, tuple[int, int]] = {}
         self.inside: dict[Path, int | None] = {}
         self.problems: list[Problem] = []
-        self.seen: set[int] = set()
+        self.anchors: dict[str, list[yaml.Event]] = {}
         self.aliased = 0
+        self.again = False  # what is visited now stands behind an alias
 
-    def visit(self, node: Any, path: Path, depth: int) -> Any:
-        """The data of this node; an alias is visited again at each place where it stands."""
-        if id(node) in self.seen:
+    def document(self, events: Events) -> Any:
+        """The data of the one document; None where there is none."""
+        next(events)  # the stream's start
+        if isinstance(next(events), yaml.StreamEndEvent):
+            return None
+        data = self.visit(next(events), events, (), 0)
+        next(events)  # the document's end
+        other = next(events)
+        if not isinstance(other, yaml.StreamEndEvent):
+            text = "not valid YAML: expected a single document, but found another"
+            raise ConfigError([_at(other, self.file, "yaml-syntax", text, "mend the syntax here")])
+        return data
+
+    def visit(self, event: Any, events: Events, path: Path, depth: int) -> Any:
+        """The data of the node that this event begins; an alias is visited again at each place where it stands."""
+        if self.again:
             self.aliased += 1
-        self.seen.add(id(node))
-        if self.aliased > ALIASED_MOST or depth > DEPTH_MOST:
-            said = "its aliases expand without bound"
-            raise ConfigError([_at(node, self.file, "too-many-aliases", said, "write it out")])
-        self.values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.visit(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
-        if node.style:
-            self.inside[path] = 1 if node.style in {"'", '"'} else None
-        return _scalar(node)
+            if self.aliased > ALIASED_MOST:
+                raise self._refused(event, "too-many-aliases", ENDLESS, "write it out")
+        kind = type(event)
+        if kind is yaml.AliasEvent:
+            return self._alias(event, path, depth)
+        if event.anchor is not None:
+            events = self._anchored(event, events, depth)
+        if event.tag is not None:
+            self._wrong(event, "bad-tag", "YAML tags are not used here", "remove it")
+        mark = event.start_mark
+        self.values[path] = (mark.line + 1, mark.column + 1)
+        if kind is yaml.ScalarEvent:
+            if event.style:
+                self.inside[path] = 1 if event.style in {"'", '"'} else None
+            return _scalar(event)
+        if depth >= DEPTH_MOST:
+            code, said, remedy = ("too-many-aliases", ENDLESS, "write it out") if self.again else ("too-deep", TOO_DEEP, "flatten it")  # fmt: skip
+            raise self._refused(event, code, said, remedy)
+        if kind is yaml.MappingStartEvent:
+            return self._mapping(events, path, depth + 1)
+        return self._sequence(events, path, depth + 1)
 
-    def _mapping(self, node: Any, path: Path, depth: int) -> dict[str, Any]:
+    def _sequence(self, events: Events, path: Path, depth: int) -> list[Any]:
+        found: list[Any] = []
+        while type(event := next(events)) is not yaml.SequenceEndEvent:
+            found.append(self.visit(event, events, (*path, len(found)), depth))
+        return found
+
+    def _mapping(self, events: Events, path: Path, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._wrong(key, "bad-key", "a key must be text", "write a plain word")
+        while type(event := next(events)) is not yaml.MappingEndEvent:
+            key = self._key(event, events, depth)
+            value = next(events)
+            if key is None:
+                self._wrong(event, "bad-key", "a key must be text", "write a plain word")
+                self._skip(value, events, depth)
                 continue
             name = key.value
             if name in found:
                 text = f"the key `{name[:80]}` stands here twice"
                 self._wrong(key, "duplicate-key", text, "keep one of them")
+                self._skip(value, events, depth)
                 continue
-            self.keys[*path, name] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            found[name] = self.visit(value, (*path, name), depth + 1)
+            inner, mark = (*path, name), key.start_mark
+            self.keys[inner] = (mark.line + 1, mark.column + 1)
+            found[name] = self.visit(value, events, inner, depth)
         return found
 
-    def _wrong(self, node: Any, code: str, text: str, remedy: str) -> None:
-        self.problems.append(_at(node, self.file, code, text, remedy))
+    def _key(self, event: Any, events: Events, depth: int) -> Any:
+        """The scalar that is a key; None, with its events passed over, for anything else."""
+        if type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None:
+            return event
+        meant = event
+        if type(event) is yaml.AliasEvent:
+            meant = self.anchors.get(event.anchor or "", [event])[0]
+        self._skip(event, events, depth)
+        return meant if type(meant) is yaml.ScalarEvent else None
+
+    def _alias(self, event: Any, path: Path, depth: int) -> Any:
+        """What its anchor stands for, here."""
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            raise self._refused(event, "yaml-syntax", UNQUOTED_STAR, 'quote it: `"*.example"`')
+        before, self.again = self.again, True
+        events = iter(known)
+        data = self.visit(next(events), events, path, depth)
+        self.again = before
+        return data
+
+    def _anchored(self, event: Any, events: Events, depth: int) -> Events:
+        """The events after this one, with those of its node kept for its aliases."""
+        known = self.anchors.get(event.anchor)
+        if known is not None and known[0] is event:
+            return events  # it stands behind an alias, and so does what follows
+        if known is not None:
+            said = "not valid YAML: found duplicate anchor"
+            raise self._refused(event, "yaml-syntax", said, "mend the syntax here")
+        kept, begun = [event], int(isinstance(event, yaml.CollectionStartEvent))
+        while begun:
+            if depth + begun > DEPTH_MOST:
+                raise self._refused(kept[-1], "too-deep", TOO_DEEP, "flatten it")
+            kept.append(next(events))
+            begun += isinstance(kept[-1], yaml.CollectionStartEvent)
+            begun -= isinstance(kept[-1], yaml.CollectionEndEvent)
+        self.anchors[event.anchor] = kept
+        return iter(kept[1:])
+
+    def _skip(self, event: Any, events: Events, depth: int) -> None:
+        """Pass over a node that is no part of the data; its anchors count, and so do its tags."""
+        aside = _Walk(self.file)
+        aside.anchors, aside.aliased, aside.again = self.anchors, self.aliased, self.again
+        aside.visit(event, events, (), depth)
+        self.aliased = aside.aliased
+        self.problems += [problem for problem in aside.problems if problem.code == "bad-tag"]
+
+    def _wrong(self, event: Any, code: str, text: str, remedy: str) -> None:
+        self.problems.append(_at(event, self.file, code, text, remedy))
+
+    def _refused(self, event: Any, code: str, text: str, remedy: str) -> ConfigError:
+        return ConfigError([_at(event, self.file, code, text, remedy)])
 
 
-def _scalar(node: Any) -> Any:
-    text: str = node.value
-    if node.style:  # quoted or block: always text
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    if event.style:  # quoted or block: always text
         return text
     if text in _NULLS:
         return None
     if text in {"true", "false"}:
         return text == "true"
+    if text[0] not in _NUMERIC:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     number = float(text) if _FLOAT.fullmatch(text) else math.inf

@@ -158,7 +158,7 @@ class RouteDocument(Section):
     rate_limits: Annotated[list[RateLimit], Field(min_length=1, max_length=16)] | None = None
     mode: Literal["enforce", "shadow"] = "enforce"
     rewrite: Rewrite | None = None
-    headers: HeaderChanges = HeaderChanges()
+    headers: HeaderChanges = Field(default_factory=HeaderChanges)
     forward_authorization: StrictBool = False
     cors_preflight: Literal["refuse", "forward"] = "refuse"
     preserve_post: StrictBool = False

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,66 @@ def test_aliases_do_not_expand_without_bound() -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     assert refused("\n".join(lines).encode()).code == "too-many-aliases"
     assert refused(b"a: &a [*a]").code == "too-many-aliases"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: &x {b: &y [1]}\nc: *x\nd: *y", {"a": {"b": [1]}, "c": {"b": [1]}, "d": [1]}),
+        ("&k a: 1\n*k : 2\nb: *k", {"a": 1, "b": "a"}), ("&k a: 1\nb: {*k : 2}", {"a": 1, "b": {"a": 2}}),
+        ("a: {x: 1, x: &y 2}\nb: *y", {"a": {"x": 1}, "b": 2}), ("? [&y 2]\n: 1\nb: *y", {"b": 2}), ("? &l [1]\n: 1\n? *l\n: 2\n", {}),
+        ("[&a x, *a, &b [*a, *a], *b]", ["x", "x", ["x", "x"], ["x", "x"]]),
+    ],
+)  # fmt: skip
+def test_an_alias_is_what_its_anchor_stands_for(text: str, value: Any) -> None:
+    """Wherever the anchor is: within another, at a key, in what is passed over."""
+    assert read_yaml(text.encode(), "f.yaml")[0] == value
+
+
+def test_what_stands_behind_an_alias_has_the_place_of_its_anchor() -> None:
+    """At every path that leads to it; what is wrong with it is said once."""
+    _, source, problems = read_yaml(b"a: &x {b: 1, b: !t 2}\nc: *x\n", "f.yaml")
+    assert source.place(("c", "b")) == source.place(("a", "b")) == (1, 11)
+    assert [(p.code, p.line, p.column) for p in problems] == [
+        ("duplicate-key", 1, 14), ("bad-tag", 1, 17),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["a: &x 1\nb: &x 2", "a: *x\nb: &x 1", "--- a\n--- b"])
+def test_what_no_composer_takes_is_refused(text: str) -> None:
+    """Two anchors of one name, an alias before its anchor, a second document."""
+    assert refused(text.encode()).code == "yaml-syntax"
+
+
+@given(st.lists(st.sampled_from(["a", ": ", "\n", "- ", "[", "]", "{", "}", "*x ", "&x ", "*y ", "&y ", "1", ", ", "? ", "'q'"]), max_size=14).map("".join))  # fmt: skip
+def test_the_data_is_what_a_composer_makes_of_it(text: str) -> None:
+    """Where PyYAML composes a document of text keys, this is the same data; where it does not, this is refused."""
+    try:
+        node = yaml.CSafeLoader(text.encode()).get_single_node()
+        wanted = yaml.CBaseLoader(text.encode()).construct_document(node) if node else None
+    except (yaml.YAMLError, TypeError, RecursionError):
+        assert codes(text) != []
+    else:
+        found = codes(text)
+        assert found or as_text(data(text)) == as_text(wanted)
+        assert set(found) <= {"too-many-aliases", "duplicate-key", "bad-key"}
+
+
+def codes(text: str) -> list[str]:
+    """The codes of all problems, whether they keep the document from being read or not."""
+    try:
+        return [problem.code for problem in read_yaml(text.encode(), "f.yaml")[2]]
+    except ConfigError as error:
+        return [problem.code for problem in error.problems]
+
+
+def as_text(value: Any) -> Any:
+    """The data with its scalars as text, as PyYAML's base loader has them; nothing at all is empty text."""
+    if isinstance(value, dict):
+        return {key: as_text(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_text(inner) for inner in value]
+    return "" if value is None else str(value)
 
 
 def test_a_file_over_the_bound_is_not_read() -> None:
