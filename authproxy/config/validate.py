@@ -109,7 +109,9 @@ class _Rest:
     """The data as far as it is good."""
 
     def __init__(self, data: Any, fill: Fill | None) -> None:
-        self.data = data  # until something is cut out of it: most files are good, and some are large
+        self.data = (
+            data  # until something is cut out of it: most files are good, and some are large
+        )
         self._copied = False
         self.cut: set[Path] = set()
         self._fill = fill or (lambda _path: None)
