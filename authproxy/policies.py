@@ -4,6 +4,7 @@ So a pipeline can test policies with nothing but the files; what credentials are
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,7 @@ def policy_set(loaded: Loaded) -> PolicySet:
         outbound=_outbounds(config),
         render=IdentityProfile(config.identity.profile).render,
         problems=tuple(loaded.problems),
+        clock=time.time,
     )
 
 

@@ -39,7 +39,8 @@ class PolicySet:
     """Policies as they were loaded, ready to decide.
 
     `places` says where each route stands, `identities` are those that the files name, `outbound` makes the heads of a
-    route, `render` the identity's part of them. `problems` are the warnings of loading.
+    route, `render` the identity's part of them. `problems` are the warnings of loading. `clock` is asked for the
+    moment where nobody names one.
     """
 
     table: Table
@@ -49,6 +50,7 @@ class PolicySet:
     outbound: Callable[[Route], Outbound] = _bare
     render: Callable[[Identity], bytes | None] = lambda _identity: b""
     problems: Sequence[Problem] = ()
+    clock: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True, slots=True)

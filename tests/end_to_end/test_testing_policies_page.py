@@ -1,6 +1,8 @@
 """The page about testing policies: its example is loaded, its commands are run, and they print what it says."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,9 @@ def test_the_commands_print_what_the_page_says(example: Path, index: int, code: 
     result = run(*command.removeprefix("$ authproxy ").split())
     assert result.output == wanted
     assert result.exit_code == code
+
+
+def test_the_lines_of_python_hold(example: Path) -> None:
+    """As they stand on the page, in the directory of the example."""
+    program = blocks("python")[0]
+    subprocess.run([sys.executable, "-c", program], cwd=example.parents[1], check=True)
