@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
-# makes its certificates), redis-server and redis-sentinel (the state of several machines), haproxy (in front of them), Node, and from npm, in build/node/, jose (a backend that verifies assertions by somebody else's
-# library) and oidc-provider (an OpenID provider), and chromium (people's browser). With the argument `slow` testssl.sh too, which looks for what is weak.
+# makes its certificates), redis-server and redis-sentinel (the state of several machines), haproxy (in front of them),
+# systemd's and Prometheus' own checkers of what deploy/ holds, Node, and from npm, in build/node/, jose (a backend that
+# verifies assertions by somebody else's library) and oidc-provider (an OpenID provider), and chromium (people's browser).
+# With the argument `slow` testssl.sh too, which looks for what is weak.
 #
 # What is missing is installed where that is allowed (root, apt-get), within some minutes; else it is named loudly and
 # the tests that need it are skipped. With AUTHPROXY_REQUIRE_REAL=1 a missing part fails here, and in the tests.
@@ -9,7 +11,7 @@ set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 modules="${BASH_SOURCE[0]%/*}/../build/node"
 
-parts=(nginx curl openssl redis-server redis-sentinel haproxy node npm chromium)
+parts=(nginx curl openssl redis-server redis-sentinel haproxy systemd-analyze promtool node npm chromium)
 [ "${1:-}" = slow ] && parts+=(testssl)
 
 missing() {
@@ -46,6 +48,8 @@ wanted="$(missing)"
 packages="${wanted//oidc-provider/}"
 packages="${packages//jose/}"
 packages="${packages/testssl/testssl.sh}"
+packages="${packages/systemd-analyze/systemd}"
+packages="${packages/promtool/prometheus}"
 # shellcheck disable=SC2086  # one word a package; but for two, the packages are called as their programs are
 [ -z "${packages//[[:space:]]/}" ] || install_parts ${packages/node/nodejs}
 [[ "$wanted" != *jose* && "$wanted" != *oidc-provider* ]] || install_modules

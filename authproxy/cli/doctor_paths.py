@@ -5,13 +5,11 @@ does with the name further in, no question from outside can tell.
 """
 
 import secrets
-import ssl
 from collections.abc import AsyncIterator
 
 from authproxy.cli.doctor_findings import Finding, note, ok, problem
-from authproxy.cli.doctor_probe import NoAnswerError, Place, Reply, probe
+from authproxy.cli.doctor_probe import NoAnswerError, Place, Reply, listening, probe
 from authproxy.config.load import Loaded
-from authproxy.config.values import SocketAddress
 from authproxy.model.url import is_loopback
 from authproxy.policy.table import Route
 from authproxy.runtime import UpstreamSettings, upstream_settings
@@ -90,7 +88,7 @@ async def through(loaded: Loaded) -> AsyncIterator[Finding]:
     if listener.address.fd or (not listener.address.path and listener.address.port == 0):
         yield note("through", f"the listener {listener.address} has no address that could be asked")
         return
-    place = _place(listener.address, tls=listener.tls is not None)
+    place = listening(listener.address, tls=listener.tls is not None)
     try:
         await probe(place, "/", [("Host", "doctor.invalid")])
     except NoAnswerError as error:
@@ -141,15 +139,3 @@ def _judged(route: Route, reply: Reply, name: str) -> Finding:
 
 def _literal(piece: str) -> str:
     return {"*": "doctor", "**": ""}.get(piece, piece)
-
-
-def _place(address: SocketAddress, *, tls: bool) -> Place:
-    if address.path:
-        return Place(path=address.path)
-    context = None
-    if tls:
-        # It is our own listener, asked for what it answers; whether its certificate is good is looked at by itself.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104  # compared with, never bound
-    return Place(host, address.port, tls=context, server_name="localhost")

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from authproxy.config.values import SocketAddress
+
 SECONDS = 5.0
 BODY_SECONDS = 1.0
 BYTES_MOST = 64 << 10
@@ -37,6 +39,19 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def listening(address: SocketAddress, *, tls: bool) -> Place:
+    """Where a listener of ours is asked from this machine; an address that means every interface is asked on loopback."""
+    if address.path:
+        return Place(path=address.path)
+    context = None
+    if tls:
+        # It is our own listener, asked for what it answers; whether its certificate is good is looked at by itself.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104  # compared with, never bound
+    return Place(host, address.port, tls=context, server_name="localhost")
 
 
 async def probe(place: Place, target: str, headers: Sequence[tuple[str, str]]) -> Reply:

@@ -14,6 +14,7 @@ from authproxy.cli import (
     check,
     demo,
     doctor,
+    health,
     init,
     key,
     keys,
@@ -41,6 +42,7 @@ app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(check.check)
 app.command()(doctor.doctor)
+app.command()(health.health)
 app.add_typer(token.app, name="token")
 app.add_typer(policy.app, name="policy")
 app.add_typer(session.app, name="session")
