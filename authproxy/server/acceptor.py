@@ -1,7 +1,8 @@
-"""Takes the connections of a listener with `proxy_protocol`: whose each one is stands before everything else in it.
+"""Takes the connections of listeners with TLS or with `proxy_protocol`: there is something to wait for before HTTP begins.
 
-The header is read from the socket itself, to its last byte and not one further, and the socket then handed over: TLS and
-HTTP begin on it as if nothing had been there. The event loops' own acceptors know no such thing.
+Who has yet to say whose a connection is, or to shake hands, is one of the connections that are bounded, and past the bound
+it is closed at once. A PROXY header is read from the socket itself, to its last byte and not one further, and the socket then
+handed over. The event loops' own acceptors know neither.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from authproxy.model.address import Address, Network, Networks, peer_address
 from authproxy.server.proxy_protocol import HEADER_MOST, BadHeader, header_end, told_address
@@ -25,10 +25,10 @@ PAUSE = 0.5  # seconds until the next try where the system has nothing left to g
 WARN_EVERY = 60.0  # seconds; whoever connects wrongly does so again and again
 
 
-class ProxyAcceptor:
+class Acceptor:
     """Accepts on a socket, which is its own, until it is closed.
 
-    A peer in `networks` must send a header first, for which it has `patience` seconds (None: any time); anybody else is
+    A handshake has `patience` seconds as well. A peer in `networks` must send a header first, for which it has `patience` seconds (None: any time); anybody else is
     served as itself, and a header from there is as good as any other junk. `arriving` holds a task for each connection
     that is not the server's yet.
     """
@@ -96,12 +96,7 @@ class ProxyAcceptor:
         try:
             if peer in self._networks:
                 client = await self._read(connection) or peer
-            await self._loop.connect_accepted_socket(
-                partial(self._server.connection_from, client),
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._patience if self._tls else None,
-            )
+            await self._shake_hands(connection, client)
         except BadHeader as bad:
             connection.close()
             self._warn(peer, str(bad))
@@ -110,6 +105,29 @@ class ProxyAcceptor:
         except BaseException:
             connection.close()
             raise
+
+    async def _shake_hands(self, connection: socket.socket, client: Address) -> None:
+        """Hand the connection over, after its handshake where there is one; until then it counts as one of the server's.
+
+        Raises:
+            OSError: it failed, took too long, or there are too many connections.
+        """
+        taken = self._server.connection_from(client)
+        if self._tls is not None:
+            self._server.begin_handshake(taken)
+        try:
+            if self._tls is not None and self._server.full:
+                # A 503 would cost a handshake, and that is what whoever opens so many is after.
+                self._refused()
+                raise ConnectionAbortedError("too many connections")
+            await self._loop.connect_accepted_socket(
+                lambda: taken,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._patience if self._tls else None,
+            )
+        finally:
+            self._server.end_handshake(taken)
 
     async def _read(self, connection: socket.socket) -> Address | None:
         """The client that the header names; the connection counts meanwhile as one of the server's.
@@ -128,10 +146,22 @@ class ProxyAcceptor:
             self._server.arriving -= 1
 
     def _warn(self, peer: Address, why: str) -> None:
-        now = time.monotonic()
-        if now - self._warned >= WARN_EVERY:
-            self._warned = now
+        if self._speaks():
             log.warning("%s: a connection from %s was closed, its PROXY header: %s", self._server.name, peer, why)  # fmt: skip
+
+    def _refused(self) -> None:
+        name = self._server.name
+        if self._server.tally is not None:
+            self._server.tally.add("authproxy_handshakes_refused_total", 1, listener=name)
+        if self._speaks():
+            log.warning("%s: connections are closed before their handshake, there are `bounds.connections` already", name)  # fmt: skip
+
+    def _speaks(self) -> bool:
+        now = time.monotonic()
+        speaks = now - self._warned >= WARN_EVERY
+        if speaks:
+            self._warned = now
+        return speaks
 
 
 async def read_header(connection: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from authproxy.config.listeners import Listener
 from authproxy.config.schema import Bounds
 from authproxy.runtime import Runtime
-from authproxy.server.acceptor import ProxyAcceptor
+from authproxy.server.acceptor import Acceptor
 from authproxy.server.sockets import BACKLOG
 from authproxy.server.tls import Certificates
 from authproxy.telemetry.metrics import Metrics
@@ -37,7 +37,7 @@ class Listeners:
     def __init__(self, listening: Sequence[Listening]) -> None:
         self.listening = list(listening)
         self.servers: list[Server] = []
-        self._acceptors: list[asyncio.Server | ProxyAcceptor] = []
+        self._acceptors: list[asyncio.Server | Acceptor] = []
         self._arriving: set[asyncio.Task[None]] = set()
 
     async def start(self, runtime: Runtime, tally: Metrics) -> None:
@@ -59,21 +59,16 @@ class Listeners:
 
     async def _accept(
         self, one: Listening, server: Server, bounds: Bounds
-    ) -> asyncio.Server | ProxyAcceptor:
+    ) -> asyncio.Server | Acceptor:
         sock, networks = one.sock.dup(), one.settings.proxy_protocol
         tls = one.certificates.context if one.certificates else None
         patience = bounds.handshake or None
-        if networks is not None:
-            return ProxyAcceptor(
-                sock, server, networks, tls=tls, patience=patience, arriving=self._arriving
+        if networks is not None or tls is not None:
+            sock.listen(BACKLOG)
+            return Acceptor(
+                sock, server, networks or (), tls=tls, patience=patience, arriving=self._arriving
             )
-        return await asyncio.get_running_loop().create_server(
-            server,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=patience if tls else None,
-        )
+        return await asyncio.get_running_loop().create_server(server, sock=sock, backlog=BACKLOG)
 
     async def take_over(self, runtime: Runtime, certificates: Mapping[int, Certificates]) -> None:
         """Serve with these from now on. Connections go on, but for those that other authorities have let in."""

@@ -18,6 +18,10 @@ HELP = {
         "From the request's forwarding to the head of its answer.",
     ),
     "authproxy_connections": ("gauge", "Open client connections."),
+    "authproxy_handshakes_refused_total": (
+        "counter",
+        "Connections that were closed before their TLS handshake: there were too many.",
+    ),
     "authproxy_config_reload_success": (
         "gauge",
         "1 where the last reload was taken over, 0 where it was refused.",

@@ -4,6 +4,7 @@ Not many know aiohttp's server so well as this and compat.py; what it is asked f
 contract tests. No timer is made for a connection; a sweep over all of them looks at the clocks.
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,6 +60,7 @@ class Server(Service):
         self.refuse_unparsed = refuse_unparsed
         self.draining = False
         self.arriving = 0
+        self._shaking: set[ClientConnection] = set()
         self.accepted = -NEVER  # when the last connection was, on the loop's clock
         self.tunnels: set[Any] = set()
         self.streams: set[Any] = set()
@@ -97,10 +99,24 @@ class Server(Service):
             connection.believe(address)
         return connection
 
+    def begin_handshake(self, connection: ClientConnection) -> None:
+        """Count a connection that has yet to shake hands."""
+        self._shaking.add(connection)
+
+    def end_handshake(self, connection: ClientConnection) -> None:
+        """Its handshake has ended, one way or the other; again is nothing."""
+        self._shaking.discard(connection)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """It is one of the server's from here on, and counted as that alone."""
+        super().connection_made(handler, transport)
+        if self._shaking and isinstance(handler, ClientConnection):
+            self.end_handshake(handler)
+
     @property
     def count(self) -> int:
-        """How many connections there are, those with them that have yet to say whose they are."""
-        return len(self._connections) + self.arriving
+        """How many connections there are, those with them that have yet to shake hands or to say whose they are."""
+        return len(self._connections) + len(self._shaking) + self.arriving
 
     @property
     def full(self) -> bool:
@@ -135,7 +151,7 @@ class Server(Service):
 
     def close_idle(self, now: float) -> int:
         """Close what waits for a next request; how many connections are at work, or still to make their first request."""
-        # A TLS handshake that is under way is none of `connections` yet.
+        # A fresh TLS handshake that is under way is none of `connections` yet; one that takes its time is not waited for.
         busy = int(self.tls and now - self.accepted < FRESH) + self.arriving
         for connection in self.connections:
             if isinstance(connection, ClientConnection) and connection.idle_at(now):

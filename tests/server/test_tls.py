@@ -29,6 +29,7 @@ from authproxy.server.tls import (
     read_certificates,
 )
 from tests.playbook import OPEN, configuration, playbook, write_files
+from tests.wire import until
 
 Make = Callable[..., tuple[Path, Path]]
 
@@ -198,3 +199,31 @@ def test_a_name_that_is_no_text_is_passed_over(monkeypatch: pytest.MonkeyPatch) 
     for error in (UnicodeDecodeError, UnicodeError, ValueError):
         sys.unraisablehook(SimpleNamespace(exc_type=error))
     assert shown == [ValueError]
+
+
+async def test_handshakes_under_way_are_connections(make: Make) -> None:
+    """Who opens them and says nothing gets no more of them than of connections; past that each is closed at once, unanswered,
+    and counted. Room that is given back is used again, and none is ever lost to a handshake that failed.
+    """  # fmt: skip
+    pair = make("localhost")
+    async with playbook(listeners=listeners(pair), bounds={"connections": 3}) as p:
+        server = p.worker._servers[0]
+        for _ in range(20):
+            broken = await p.connect()
+            await broken.send(b"GET / HTTP/1.1\r\n\r\n")
+            await broken.rest()
+        await until(lambda: server.count == 0)
+        silent = [await p.connect() for _ in range(3)]
+        await until(lambda: server.count == 3)
+        assert [await (await p.connect()).rest() for _ in range(5)] == [b""] * 5
+        assert server.tally is not None
+        refused = server.tally._slot.cell("authproxy_handshakes_refused_total", listener=server.name)  # fmt: skip
+        assert server.tally._cells[refused] == 5
+        silent[0].close()
+        await until(lambda: server.count == 2)
+        link = await p.connect(tls=client(pair[0]))
+        assert (await p.request("GET", "/", link=link)).status == 200
+        assert server.count == 3
+        for one in (*silent, link):
+            one.close()
+        await until(lambda: server.count == 0)
