@@ -120,7 +120,7 @@ def test_labels_are_of_the_configuration_only(tmp_path: Path) -> None:
         assert "unknown-" not in text
         assert "subject-" not in text
         names = set(re.findall(r'(\w+)="', text))
-        assert names <= {"route", "status", "code", "le", "upstream", "listener", "result"}
+        assert names <= {"route", "status", "code", "le", "upstream", "listener", "result", "log"}
         requests = [x for x in text.splitlines() if x.startswith("authproxy_requests_total{")]
         assert len(requests) == 3  # no route, allowed, not authenticated
 
