@@ -21,6 +21,7 @@ from authproxy.model.source import Path, Source
 from authproxy.policy.cases import case_problems
 from authproxy.policy.document import PolicyDocument, RouteDocument
 from authproxy.policy.parse import Damage, Names, Policies, parse_policies
+from authproxy.policy.table import Table
 
 DEFAULT_PLACES = ("authproxy.yaml", "/etc/authproxy/authproxy.yaml")
 PLACEHOLDER = "placeholder"
@@ -47,6 +48,17 @@ class Loaded:
         """A digest of the routes of all policy files, the same in whatever order and files they stand."""
         routes = sorted(r.model_dump_json() for doc, _ in self.policy_files for r in doc.routes)
         return hashlib.sha256("\n".join(routes).encode()).hexdigest()[:16]
+
+    def usable_policies(self) -> Table:
+        """The table of routes; there may be no configuration.
+
+        Raises:
+            ConfigError: there are errors.
+        """
+        errors = [p for p in self.problems if p.severity == "error"]
+        if errors:
+            raise ConfigError(errors)
+        return self.policies.table
 
     def usable(self) -> Config:
         """The configuration.
@@ -130,6 +142,27 @@ def _load(file: FilePath, policies: FilePath | None) -> Loaded:
     if loaded.config is not None:
         loaded.problems += check_references(loaded.config, loaded.source, cut)
     loaded.problems.sort(key=lambda p: (p.file != loaded.source.file, p.file, p.line, p.column))
+    return loaded
+
+
+def load_policies(place: FilePath) -> Loaded:
+    """Policies as `policy diff` is given them: a configuration, the directory of one, or policies without any.
+
+    A directory with an `authproxy.yaml` is that configuration's. Policy files by themselves (one of them, or a
+    directory) may refer to any upstream and authenticator.
+    """
+    inside = place / DEFAULT_PLACES[0]
+    if _is(FilePath.is_file, inside):
+        return load(inside)
+    loaded = Loaded(place.absolute(), source=Source(shown(place)))
+    if _is(FilePath.is_file, place):
+        data = _read(loaded, place)
+        if data is not None and not {"routes", "tests"} & data.keys():
+            return load(place)
+        loaded.problems.clear()
+    damage = _read_policies(loaded, [place.name])
+    loaded.policies = parse_policies(loaded.policy_files, Names(None, None, HeaderRules()), damage)
+    loaded.problems += loaded.policies.problems
     return loaded
 
 

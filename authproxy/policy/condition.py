@@ -7,7 +7,7 @@ as truthy values: only a BOOL that is True may ever allow.
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -34,10 +34,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition as written, its test, and what that reads. A declarative test over something missing does not hold."""
+    """One condition as written, its test, and what that reads. A declarative test over something missing does not hold.
+
+    `word` is its key in the policy file and `wanted` what stands there, for whoever reasons about conditions without a
+    request: names, `Network`s, (claim, values), or the CEL source. Equal conditions are written in the same way.
+    """
 
     text: str
-    test: Callable[[Exchange], bool | str]
+    test: Callable[[Exchange], bool | str] = field(compare=False)
+    word: str
+    wanted: tuple[Any, ...] = ()
     reads: Reads = NOTHING
 
     def outcome(self, exchange: Exchange) -> Outcome:
@@ -82,6 +88,8 @@ def groups(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"groups: {_listed(wanted)}",
         lambda x: x.identity is not None and not names.isdisjoint(x.identity.groups),
+        "groups",
+        tuple(wanted),
         frozenset({GROUPS}),
     )
 
@@ -92,6 +100,8 @@ def scopes(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"scopes: {_listed(wanted)}",
         lambda x: x.identity is not None and names <= x.identity.scopes,
+        "scopes",
+        tuple(wanted),
         frozenset({SCOPES}),
     )
 
@@ -102,6 +112,8 @@ def subjects(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"subjects: {_listed(wanted)}",
         lambda x: x.identity is not None and x.identity.subject in names,
+        "subjects",
+        tuple(wanted),
     )
 
 
@@ -111,6 +123,8 @@ def authenticators(wanted: Sequence[str]) -> Condition:
     return Condition(
         f"authenticators: {_listed(wanted)}",
         lambda x: x.identity is not None and x.identity.authenticator in names,
+        "authenticators",
+        tuple(wanted),
     )
 
 
@@ -122,7 +136,7 @@ def networks(wanted: Sequence[Network]) -> Condition:
         client: Address = exchange.client
         return client in known
 
-    return Condition(f"networks: {_listed(wanted)}", test)
+    return Condition(f"networks: {_listed(wanted)}", test, "networks", tuple(wanted))
 
 
 def claim(name: str, wanted: Any) -> Condition:
@@ -139,11 +153,11 @@ def claim(name: str, wanted: Any) -> Condition:
         return any(same(one, value) for one in held for value in values)
 
     text = f"claims.{name}: {_listed(values) if isinstance(wanted, list) else wanted}"
-    return Condition(text, test, named_claim(name))
+    return Condition(text, test, "claims", (name, tuple(values)), named_claim(name))
 
 
 # What of a login somebody knows, has or is (RFC 8176 section 2): two of a kind are one factor.
-_KINDS = (
+FACTORS = (
     frozenset({"pwd", "pin", "kba"}),
     frozenset({"otp", "hwk", "swk", "pop", "sc", "sms", "tel"}),
     frozenset({"face", "fpt", "iris", "retina", "vbm"}),
@@ -155,10 +169,12 @@ def _has_two_factors(exchange: Exchange) -> bool:
     if not isinstance(said, list):
         return False
     methods = {method for method in said if isinstance(method, str)}
-    return "mfa" in methods or sum(not kind.isdisjoint(methods) for kind in _KINDS) > 1
+    return "mfa" in methods or sum(not kind.isdisjoint(methods) for kind in FACTORS) > 1
 
 
-SECOND_FACTOR = Condition("second_factor: true", _has_two_factors, named_claim("amr"))
+SECOND_FACTOR = Condition(
+    "second_factor: true", _has_two_factors, "second_factor", (), named_claim("amr")
+)
 
 
 class Expression:
@@ -215,7 +231,8 @@ def when(source: str) -> Condition:
     Raises:
         ExpressionError: it cannot be used.
     """
-    return Condition(f"when: {source}", Expression(source, boolean=True).test, read_by(source))
+    made = Expression(source, boolean=True)
+    return Condition(f"when: {source}", made.test, "when", (source,), read_by(source))
 
 
 @lru_cache(maxsize=1)

@@ -126,7 +126,7 @@ class Table:
 
     def names(self, host: str) -> bool:
         """Does a route name this host, or a `*.suffix` of it?"""
-        return any(root is not self._any for root in self._roots(host))
+        return any(root is not self._any for root in self.roots(host))
 
     def find(self, host: str, method: str, target: Target) -> Route:
         """The route of this request: host, then path, then method; a less specific path is never tried for a method.
@@ -164,13 +164,18 @@ class Table:
     def _pattern(self, host: str, segments: tuple[str, ...]) -> Leaf | None:
         if not self._exact and not self._suffixes:
             return _descend(self._any, segments, 0)
-        for root in self._roots(host):
+        for root in self.roots(host):
             leaf = _descend(root, segments, 0)
             if leaf is not None:
                 return leaf
         return None
 
-    def _roots(self, host: str) -> Iterator[Node]:
+    def hosts(self) -> Iterable[str]:
+        """The host patterns, those that are not for any host: `a.test`, `*.a.test`."""
+        return [*self._exact, *("*" + suffix for suffix in self._suffixes)]
+
+    def roots(self, host: str) -> Iterator[Node]:
+        """Where the paths of this host begin: those of its own name, of longer suffixes before shorter, of any host."""
         if host in self._exact:
             yield self._exact[host]
         if self._suffixes:
