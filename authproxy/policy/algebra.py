@@ -23,7 +23,7 @@ KNOWN = 130  # is there an identity at all?
 PREFLIGHT = 131
 _AUTHENTICATOR, _SUBJECT, _NAMED = 140, 180, 1000
 UNKNOWNS = 1 << 40  # variables from here on are the outcomes of `when`
-_MANY = frozenset().union(*FACTORS) | {"mfa"}
+_METHODS = (*sorted(frozenset().union(*FACTORS)), "mfa")  # the last one is the first to be made up
 _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96: such an address counts as the IPv4 one, so no client has it
 
 
@@ -111,19 +111,15 @@ class Algebra:
     def outcomes(self, route: Route, method: str) -> dict[Outcome, int]:
         """For each thing a request of this method can come to at the route: for whom it does. Limits aside."""
         d, found = self.diagram, {}
-        permitted, ahead = self.permitted(route), FALSE
+        preflight = route.forward_preflight and method == "OPTIONS"
+        ahead = d.variable(PREFLIGHT) if preflight else FALSE
+        asked, permitted = d.opposite(ahead), self.permitted(route)
         if route.authenticators:
-            if route.forward_preflight and method == "OPTIONS":
-                ahead = d.variable(PREFLIGHT)
             known = d.variable(KNOWN)
             taken = self._authenticator.is_any_of(d, route.authenticators)
-            nobody = d.opposite(known)
-            foreign = d.minus(known, taken)
-            found[Outcome("unauthenticated")] = d.minus(nobody, ahead)
-            found[Outcome("token_invalid")] = d.minus(foreign, ahead)
-            asked = d.minus(d.every((known, taken)), ahead)
-        else:
-            asked = TRUE
+            found[Outcome("unauthenticated")] = d.minus(asked, known)
+            found[Outcome("token_invalid")] = d.minus(d.every((asked, known)), taken)
+            asked = d.every((asked, known, taken))
         refused = Outcome("allow", shadow=True) if route.shadow else Outcome("forbidden")
         found[Outcome("allow")] = d.some((ahead, d.every((asked, permitted))))
         found[refused] = d.minus(asked, permitted)
@@ -188,7 +184,7 @@ class Algebra:
     def _second_factor(self) -> int:
         """As `condition.SECOND_FACTOR` reads the claim `amr`: a list that holds `mfa`, or of two kinds."""
         d = self.diagram
-        held = {m: self._has("claim", ("amr", _value(m))) for m in sorted(_MANY)}
+        held = {m: self._has("claim", ("amr", _value(m))) for m in _METHODS}
         listed = self._has("amr", "list")
         kinds = [d.some(held[m] for m in sorted(kind)) for kind in FACTORS]
         pairs = ((kinds[0], kinds[1]), (kinds[0], kinds[2]), (kinds[1], kinds[2]))

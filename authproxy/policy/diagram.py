@@ -51,19 +51,25 @@ class Diagram:
         found = self._known(f, g, h)
         if found is not None:
             return found
-        pending = [(f, g, h)]
+        nodes, pending = self._nodes, [(f, g, h)]
         while pending:
-            asked = pending[-1]
-            nodes = [(self._nodes[n], n) for n in asked]
-            top = min(node[0] for node, _ in nodes)
-            lows = [node[1] if node[0] == top else n for node, n in nodes]
-            highs = [node[2] if node[0] == top else n for node, n in nodes]
-            low = self._known(lows[0], lows[1], lows[2])
-            high = self._known(highs[0], highs[1], highs[2])
+            asked = one, two, three = pending[-1]
+            top, low_1, high_1 = nodes[one]
+            top_2, low_2, high_2 = nodes[two]
+            top_3, low_3, high_3 = nodes[three]
+            top = min(top, top_2, top_3)
+            if nodes[one][0] != top:
+                low_1 = high_1 = one
+            if top_2 != top:
+                low_2 = high_2 = two
+            if top_3 != top:
+                low_3 = high_3 = three
+            low = self._known(low_1, low_2, low_3)
+            high = self._known(high_1, high_2, high_3)
             if low is None:
-                pending.append((lows[0], lows[1], lows[2]))
+                pending.append((low_1, low_2, low_3))
             elif high is None:
-                pending.append((highs[0], highs[1], highs[2]))
+                pending.append((high_1, high_2, high_3))
             else:
                 pending.pop()
                 self._memo[asked] = self.node(top, low, high)
