@@ -10,7 +10,8 @@ from itertools import product
 from typing import Literal
 
 from authproxy.model.rate import STRATEGIES
-from authproxy.policy.algebra import Algebra, Caller, Outcome
+from authproxy.policy.algebra import Algebra, Outcome
+from authproxy.policy.caller import Caller, caller_of
 from authproxy.policy.cases import exchange_for
 from authproxy.policy.decide import judge, presenting
 from authproxy.policy.diagram import FALSE, TRUE, TooLarge
@@ -254,23 +255,25 @@ def _solve(old: _Reached, new: _Reached, method: str) -> Iterator[_Found]:
         algebra.outcomes(r, method) if isinstance(r, Route) else {Outcome(r): TRUE}
         for r in (old, new)
     )
-    served = FALSE
+    served: dict[Outcome, int] = {}
     for (before, f), (after, g) in product(was.items(), now.items()):
         both = algebra.possible(algebra.diagram.every((f, g)))
-        if before != after and both != FALSE:
+        if both == FALSE:
+            continue
+        if before != after:
             yield _Found(_kind(before, after), before, after, _caller(algebra, both))
-        elif before.code == "allow" and (served == FALSE or not before.shadow):
-            served = both if both != FALSE else served
-    if served != FALSE and isinstance(old, Route) and isinstance(new, Route):
-        allowed = Outcome("allow")
+        elif before.code == "allow":
+            served[before] = both
+    if served and isinstance(old, Route) and isinstance(new, Route):
+        allowed = min(served, key=lambda outcome: outcome.shadow)
         for kind, changes in _changes(old, new):
-            yield _Found(kind, allowed, allowed, _caller(algebra, served), changes)
+            yield _Found(kind, allowed, allowed, _caller(algebra, served[allowed]), changes)
 
 
 def _caller(algebra: Algebra, f: int) -> Caller:
     """Somebody whom it concerns whatever the `when` come to, if there is anybody like that."""
     definite = algebra.definite(f)
-    return algebra.caller(definite if definite != FALSE else f)
+    return caller_of(algebra, definite if definite != FALSE else f)
 
 
 def _kind(before: Outcome, after: Outcome) -> Kind:

@@ -19,9 +19,29 @@ METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 GROUPS = ("g1", "g2", "g3", "eng team")
 SCOPES = ("read", "write", "admin")
 SUBJECTS = ("ann", "bob", "cat")
-NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "192.0.2.0/24", "2001:db8::/32", "::/0", "0.0.0.0/0")
-CLIENTS = ("127.0.0.1", "10.0.0.1", "10.1.0.1", "10.1.2.3", "192.0.2.9", "2001:db8::1", "2001:db9::1")
-CLAIMS: dict[str, Sequence[Any]] = {"tenant": ("acme", "other"), "level": (1, 2, "2", True, 3.0), "a.b": ("x", False)}
+NETWORKS = (
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.3/32",
+    "192.0.2.0/24",
+    "2001:db8::/32",
+    "::/0",
+    "0.0.0.0/0",
+)
+CLIENTS = (
+    "127.0.0.1",
+    "10.0.0.1",
+    "10.1.0.1",
+    "10.1.2.3",
+    "192.0.2.9",
+    "2001:db8::1",
+    "2001:db9::1",
+)
+CLAIMS: dict[str, Sequence[Any]] = {
+    "tenant": ("acme", "other"),
+    "level": (1, 2, "2", True, 3.0),
+    "a.b": ("x", False),
+}
 AMR = (["pwd"], ["pwd", "otp"], ["mfa"], "mfa", ["pwd", "pin"], ["hwk", "face"])
 DOUBTS = ("encoded_slash", "encoded_percent", "double_slash")
 
@@ -41,7 +61,9 @@ class Maker:
         words = ["groups", "scopes", "subjects", "authenticators", "networks", "claims", "when"]
         words = words if identified else ["networks", "when"]
         chosen = self.random.sample(words, min(self.random.choice((1, 1, 1, 2, 3)), len(words)))
-        made = {word: self.condition(word, identified) for word in chosen if whens or word != "when"}
+        made = {
+            word: self.condition(word, identified) for word in chosen if whens or word != "when"
+        }
         return made or {"networks": ["10.0.0.0/8"]}
 
     def condition(self, word: str, identified: bool) -> Any:
@@ -51,7 +73,10 @@ class Maker:
             return self.some(lists[word])
         if word == "claims":
             names = self.random.sample(list(CLAIMS), self.random.choice((1, 1, 2)))
-            return {n: self.random.choice((self.random.choice(CLAIMS[n]), self.some(CLAIMS[n]))) for n in names}
+            return {
+                n: self.random.choice((self.random.choice(CLAIMS[n]), self.some(CLAIMS[n])))
+                for n in names
+            }
         if word == "when":
             return self.random.choice(list(WHENS) if identified else REQUEST_WHENS)
         return None  # authenticators: the route's own, chosen there
@@ -59,7 +84,11 @@ class Maker:
     def route(self, name: str, whens: bool = True) -> Json:
         """A route; it may be in the way of another."""
         pick, chance = self.random.choice, self.random.random
-        made: Json = {"name": name, "match": {"paths": self.paths()}, "upstream": pick(("app", "other"))}
+        made: Json = {
+            "name": name,
+            "match": {"paths": self.paths()},
+            "upstream": pick(("app", "other")),
+        }
         if chance() < 0.6:
             made["match"]["hosts"] = self.some(HOSTS)
         if chance() < 0.5:
@@ -72,7 +101,10 @@ class Maker:
             made.update({"second_factor": True} if chance() < 0.15 else {})
         if chance() < 0.4:
             made["deny"] = [self.entry(bool(taken), whens) for _ in range(pick((1, 1, 2)))]
-        for entry in (*made.get("deny", []), *(made.get("allow", []) if taken and made["allow"] != "authenticated" else [])):
+        for entry in (
+            *made.get("deny", []),
+            *(made.get("allow", []) if taken and made["allow"] != "authenticated" else []),
+        ):
             if "authenticators" in entry:
                 entry["authenticators"] = self.some(taken)
         made.update({"mode": "shadow"} if chance() < 0.1 else {})
@@ -108,18 +140,25 @@ class Maker:
         claims.update({"amr": pick(AMR)} if pick((0, 1)) else {})
         subject = pick((*SUBJECTS, "dan"))
         return {
-            "subject": subject, "authenticator": pick((*AUTHENTICATORS[:2] * 4, "robots")),
-            "groups": self.some(GROUPS) if pick((0, 1)) else [], "scopes": self.some(SCOPES) if pick((0, 1)) else [],
+            "subject": subject,
+            "authenticator": pick((*AUTHENTICATORS[:2] * 4, "robots")),
+            "groups": self.some(GROUPS) if pick((0, 1)) else [],
+            "scopes": self.some(SCOPES) if pick((0, 1)) else [],
             "claims": {"sub": subject, **claims},
         }
 
     def request(self) -> Asked:
         """A request that is likely to be for one of the routes."""
         pick = self.random.choice
-        segments = [pick(("a", "b", "c%20d", "x", "x", "a%2Fb", "a%25b", "%61", "")) for _ in range(pick((1, 2, 2, 3)))]
+        segments = [
+            pick(("a", "b", "c%20d", "x", "x", "a%2Fb", "a%25b", "%61", ""))
+            for _ in range(pick((1, 2, 2, 3)))
+        ]
         if pick((0, 1, 1)):
             segments = [pick(("a", "b", "c%20d")) for _ in segments]
-        odd = pick(("/a/../b", "/.authproxy/x", "/a/%2e%2E", "/%zz".replace("zz", "ff"), "/a/..;x=1/b"))
+        odd = pick(
+            ("/a/../b", "/.authproxy/x", "/a/%2e%2E", "/%zz".replace("zz", "ff"), "/a/..;x=1/b")
+        )
         headers: Json = {"X-Eng": pick(("1", "2"))} if pick((0, 1)) else {}
         if pick((0, 0, 0, 1)):
             headers.update({"Origin": "https://o.test", "Access-Control-Request-Method": "GET"})

@@ -94,7 +94,9 @@ def preflight(route: Json, asked: Asked) -> bool:
     """A CORS preflight that the route forwards."""
     names = {name.lower() for name in asked.headers}
     wanted = {"origin", "access-control-request-method"}
-    return route.get("cors_preflight") == "forward" and asked.method == "OPTIONS" and wanted <= names
+    return (
+        route.get("cors_preflight") == "forward" and asked.method == "OPTIONS" and wanted <= names
+    )
 
 
 def decoded(path: str) -> list[str] | None:
@@ -180,7 +182,10 @@ def has_claims(wanted: Json, claims: Json) -> bool:
 def two_factors(who: Json | None) -> bool:
     """The claim `amr`: `mfa`, or methods of two kinds."""
     methods = (who or {}).get("claims", {}).get("amr")
-    has, is_ = ("otp", "hwk", "swk", "pop", "sc", "sms", "tel"), ("face", "fpt", "iris", "retina", "vbm")
+    has, is_ = (
+        ("otp", "hwk", "swk", "pop", "sc", "sms", "tel"),
+        ("face", "fpt", "iris", "retina", "vbm"),
+    )
     kinds = dict.fromkeys(("pwd", "pin", "kba"), 1) | dict.fromkeys(has, 2) | dict.fromkeys(is_, 3)
     if not isinstance(methods, list):
         return False
