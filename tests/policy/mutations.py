@@ -301,11 +301,10 @@ def split_network(maker: Maker, routes: list[Json]) -> bool:
     if entry is None:
         return False
     network = ip_network(entry["networks"].pop(0))
-    halves = list(network.subnets()) if network.prefixlen < network.max_prefixlen else [network]
-    entry["networks"] += [
-        *map(str, halves),
-        str(next(halves[0].subnets(new_prefix=network.max_prefixlen), network)),
-    ]
+    halves: list[Any] = [network]
+    if network.prefixlen < network.max_prefixlen:
+        halves = list(network.subnets())
+    entry["networks"] += [*map(str, halves), str(network.network_address)]
     return True
 
 

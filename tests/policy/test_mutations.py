@@ -35,10 +35,13 @@ def said(side: Side) -> Shown:
 def asked(witness: Witness) -> Asked:
     """The witness as the naive interpreter is asked."""
     url, caller = urlsplit(witness.url), witness.caller
-    who = caller.identity and {
-        "subject": caller.identity.subject, "authenticator": caller.identity.authenticator,
-        "groups": list(caller.identity.groups), "scopes": list(caller.identity.scopes), "claims": dict(caller.identity.claims),
-    }  # fmt: skip
+    who: Json | None = None
+    if caller.identity is not None:
+        known = caller.identity
+        who = {
+            "subject": known.subject, "authenticator": known.authenticator, "groups": list(known.groups),
+            "scopes": list(known.scopes), "claims": dict(known.claims),
+        }  # fmt: skip
     return Asked(
         witness.method, url.netloc, url.path, str(caller.client), dict(witness.headers), who
     )
