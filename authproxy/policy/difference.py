@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
+from authproxy.model.fields import Fields
 from authproxy.model.rate import STRATEGIES
 from authproxy.policy.algebra import Algebra, Outcome
 from authproxy.policy.caller import Caller, caller_of
-from authproxy.policy.cases import exchange_for
 from authproxy.policy.decide import judge, presenting
 from authproxy.policy.diagram import FALSE, TRUE, TooLarge
+from authproxy.policy.offline import exchange_for
 from authproxy.policy.table import Leaf, Route, RouteLimit, Table
 from authproxy.policy.targets import CLASSES_MOST, TargetClass, Walk
 
@@ -208,8 +209,9 @@ class _Comparing:
         """Does the decision function say the same of the witness?"""
         caller = witness.caller
         exchange = exchange_for(
-            witness.method, witness.url, client=str(caller.client), headers=witness.headers, now=self.now,
-        )  # fmt: skip
+            witness.method, witness.url, client=str(caller.client), now=self.now
+        )
+        exchange.fields = Fields((n.encode(), v.encode()) for n, v in witness.headers)
         verdict = judge(table, exchange, presenting(caller.identity))
         came_to = Outcome(verdict.code, bool(exchange.shadow))
         return came_to == side.outcome and verdict.route is side.route

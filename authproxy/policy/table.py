@@ -158,7 +158,7 @@ class Table:
 
     def patterns(self, host: str, segments: tuple[str, ...]) -> Iterator[Leaf]:
         """Every pattern that this host and path fit. The first decides, the others are never tried."""
-        for root in self._roots(host):
+        for root in self.roots(host):
             yield from _fitting(root, segments, 0)
 
     def _pattern(self, host: str, segments: tuple[str, ...]) -> Leaf | None:
