@@ -108,9 +108,12 @@ class Algebra:
             found[Outcome("unauthenticated")] = d.minus(asked, known)
             found[Outcome("token_invalid")] = d.minus(d.every((asked, known)), taken)
             asked = d.every((asked, known, taken))
-        refused = Outcome("allow", shadow=True) if route.shadow else Outcome("forbidden")
-        found[Outcome("allow")] = d.some((ahead, d.every((asked, permitted))))
-        found[refused] = d.minus(asked, permitted)
+        passes, refused = d.every((asked, permitted)), d.minus(asked, permitted)
+        silent = self.permitted(route, noted=True)
+        noted = d.minus(passes, silent)
+        found[Outcome("allow")] = d.some((ahead, d.every((passes, silent))))
+        found[Outcome("allow", shadow=True)] = d.some((noted, refused)) if route.shadow else noted
+        found[Outcome("forbidden")] = FALSE if route.shadow else refused
         return found
 
     def vouched(self, route: Route) -> int:
@@ -120,11 +123,16 @@ class Algebra:
         taken = self.authenticator.is_any_of(self.diagram, route.authenticators)
         return self.diagram.every((self.diagram.variable(KNOWN), taken))
 
-    def permitted(self, route: Route) -> int:
-        """For whom `authorize` gives no reason against, among those that the route's authenticators vouch for."""
+    def permitted(self, route: Route, *, noted: bool = False) -> int:
+        """For whom `authorize` gives no reason against, among those that the route's authenticators vouch for.
+
+        `noted`: nor is anything noted, as nothing would be different without the entries in shadow.
+        """
         d = self.diagram
-        denied = d.some(self.entry(entry, deny=True) for entry in route.deny)
-        wanted = TRUE if route.allow is None else d.some(self.entry(e) for e in route.allow)
+        denied = d.some(self.entry(e, deny=True) for e in route.deny if noted or not e.shadow)
+        wanted = TRUE
+        if route.allow is not None:
+            wanted = d.some(self.entry(e) for e in route.allow if not (noted and e.shadow))
         if route.second_factor:
             wanted = d.every((wanted, self.condition(SECOND_FACTOR)))
         return d.minus(wanted, denied)

@@ -31,7 +31,7 @@ class Who:
     """Who gets through a route.
 
     `ways` are the entries of `allow` that let somebody in, `except_for` those of `deny` that keep somebody out, `idle` the
-    entries that change nothing. `public`: some come through without a credential. `nobody`: nobody ever does, and
+    entries that change nothing, `watched` those in shadow: of `deny` they keep nobody out, of `allow` they do let in. `public`: some come through without a credential. `nobody`: nobody ever does, and
     `anybody`: everybody whom the route's authenticators vouch for (or everybody at all, where it asks nobody).
     """
 
@@ -39,6 +39,7 @@ class Who:
     ways: tuple[Way, ...]
     except_for: tuple[Way, ...]
     idle: tuple[str, ...]
+    watched: tuple[str, ...]
     public: bool
     nobody: bool
     anybody: bool
@@ -70,11 +71,17 @@ def who(route: Route) -> Who:
         ways=tuple(Way(place, tuple(held)) for place, held in found.allow.items()),
         except_for=tuple(Way(place, tuple(held)) for place, held in found.deny.items()),
         idle=tuple(found.idle),
+        watched=tuple(_watched(route)),
         public=algebra.diagram.given(algebra.possible(allowed), nobody_known) != FALSE,
         nobody=goal == FALSE,
         anybody=goal == algebra.possible(algebra.vouched(route)),
         unknowns=algebra.unknowns(goal),
     )
+
+
+def _watched(route: Route) -> Iterator[str]:
+    for listed, entries in (("deny", route.deny), ("allow", route.allow or ())):
+        yield from (f"{listed}[{i}]" for i, entry in enumerate(entries) if entry.shadow)
 
 
 _Listed = dict[str, list[Condition]]
@@ -85,7 +92,9 @@ class _Simplified:
 
     def __init__(self, route: Route) -> None:
         self.algebra, self.route = Algebra([route]), route
-        self.deny = {f"deny[{i}]": list(entry.conditions) for i, entry in enumerate(route.deny)}
+        self.deny = {
+            f"deny[{i}]": list(e.conditions) for i, e in enumerate(route.deny) if not e.shadow
+        }
         self.allow = {f"allow[{i}]": list(e.conditions) for i, e in enumerate(route.allow or ())}
         self.idle: list[str] = []
         self.goal = self._permitted()

@@ -64,7 +64,8 @@ class Maker:
         made = {
             word: self.condition(word, identified) for word in chosen if whens or word != "when"
         }
-        return made or {"networks": ["10.0.0.0/8"]}
+        made = made or {"networks": ["10.0.0.0/8"]}
+        return made | ({"mode": "shadow"} if self.random.random() < 0.1 else {})
 
     def condition(self, word: str, identified: bool) -> Any:
         """What stands for the word."""

@@ -80,14 +80,23 @@ def of_route(route: Json, asked: Asked, path: str) -> Decision:
         "method": asked.method, "host": asked.host, "path": path, "client": asked.client,
         "headers": {k.lower(): v for k, v in asked.headers.items()},
     }  # fmt: skip
-    refused = any(holds(entry, request, who, error=True) for entry in route.get("deny", []))
-    refused = refused or (route.get("second_factor", False) and not two_factors(who))
+    refused, noted = judged(route, request, who)
+    withheld = noted if not refused else route.get("mode") == "shadow"
+    return Decision("allow" if withheld or not refused else "forbidden", name, withheld)
+
+
+def judged(route: Json, request: Json, who: Json | None) -> tuple[bool, bool]:
+    """Do the entries refuse? Where they do not: would they, if none of them were in shadow?"""
     allow = route.get("allow")
-    if isinstance(allow, list):
-        refused = refused or not any(holds(entry, request, who, error=False) for entry in allow)
-    if not refused:
-        return Decision("allow", name)
-    return Decision("allow", name, True) if route.get("mode") == "shadow" else Decision("forbidden", name)  # fmt: skip
+    denying = [e for e in route.get("deny", []) if holds(e, request, who, error=True)]
+    allowing = (
+        [e for e in allow if holds(e, request, who, error=False)]
+        if isinstance(allow, list)
+        else [{}]
+    )
+    refused = not allowing or any(e.get("mode") != "shadow" for e in denying)
+    refused = refused or (route.get("second_factor", False) and not two_factors(who))
+    return refused, bool(denying) or all(e.get("mode") == "shadow" for e in allowing)
 
 
 def preflight(route: Json, asked: Asked) -> bool:
@@ -148,7 +157,7 @@ def takes(route: Json, method: str) -> bool:
 
 def holds(entry: Json, request: Json, who: Json | None, *, error: bool) -> bool:
     """All conditions of the entry; what is wrong with `when` counts as `error`."""
-    if not all(CONDITIONS[word](value, request, who) for word, value in entry.items() if word != "when"):  # fmt: skip
+    if not all(CONDITIONS[word](value, request, who) for word, value in entry.items() if word in CONDITIONS):  # fmt: skip
         return False
     if "when" not in entry:
         return True
