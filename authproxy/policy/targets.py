@@ -109,6 +109,8 @@ class Walk:
         if self._content is not None and self._same(*states):
             return
         settled = not any(isinstance(item, Node) for state in states for item in state)
+        if settled and not path:  # all paths of the host alike
+            path = ("*",) if any(states) else ()
         if path:
             if self._left <= 0:
                 self.bound = True
