@@ -94,6 +94,9 @@ def compare(old: Table, new: Table, now: float) -> Comparison:
     return _Comparing(old, new, now).run()
 
 
+_ORDER = "the order of authenticate"
+
+
 def content(route: Route) -> Hashable:
     """All that a route does with what is matched to it; equal for routes that do the same."""
     who = (frozenset(route.authenticators), route.allow, route.deny, route.second_factor)
@@ -112,7 +115,7 @@ def _served(route: Route) -> dict[str, Hashable]:
         "forward_authorization": route.forward_authorization,
         "streams": route.finish_streams,
         "preserve_post": route.preserve_post,
-        "the order of authenticate": route.authenticators,
+        _ORDER: route.authenticators,
     }
 
 
@@ -146,7 +149,7 @@ class _Comparing:
         self._grouped: dict[tuple[object, ...], Difference] = {}
 
     def run(self) -> Comparison:
-        walk = Walk(self.tables, lambda route: self._contents[id(route)])
+        walk = Walk(self.tables, lambda route: self._contents[id(route)], CLASSES_MOST)
         for target in walk.classes():
             self._look_at(target, [])
             for doubt in self._doubts:
@@ -289,7 +292,9 @@ def _kind(before: Outcome, after: Outcome) -> Kind:
 def _changes(old: Route, new: Route) -> Iterator[tuple[Kind, tuple[str, ...]]]:
     """How a request that both allow is treated differently."""
     before, after = _served(old), _served(new)
-    keys = tuple(key for key, value in before.items() if after[key] != value)
+    # Of other authenticators the verdicts tell.
+    told = set(old.authenticators) == set(new.authenticators)
+    keys = tuple(k for k, v in before.items() if after[k] != v and (told or k != _ORDER))
     if keys:
         yield "route", keys
     ended, begun = _limits(old) - _limits(new), _limits(new) - _limits(old)

@@ -48,14 +48,13 @@ class TargetClass:
     def doubtful(self, doubt: str) -> "TargetClass | None":
         """Those of its targets that hold this doubt; None where it has none, or all of them do."""
         segments = list(self.segments)
-        if doubt == DOUBLE_SLASH:
-            if not self.rest:
-                return None
-            segments += ["", segments[-1]]
-        elif self.free is None:
+        mark = {ENCODED_SLASH: "/", ENCODED_PERCENT: "%"}.get(doubt)
+        if self.rest:
+            segments += ["", "x"] if mark is None else [f"x{mark}x"]
+        elif self.free is None or mark is None:
             return None
         else:
-            segments[self.free] += ("/" if doubt == ENCODED_SLASH else "%") + segments[self.free]
+            segments[self.free] += mark + segments[self.free]
         said = f"{self.pattern} ({doubt})"
         made = TargetClass(said, self.host, tuple(segments), self.leaves, self.free, self.rest)
         return None if made.doubts == self.doubts else made
