@@ -250,4 +250,4 @@ def _both_ways(entry: Entry, unknown: Callable[[Iterable[Path]], bool]) -> tuple
 
 
 def _constant(value: bool) -> Condition:
-    return Condition("not recorded", lambda _exchange: value)
+    return Condition("not recorded", lambda _exchange: value, "not recorded")
