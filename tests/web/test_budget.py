@@ -6,6 +6,7 @@ kept connection, to a small answer over a kept connection. `make bench` measures
 
 import re
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,7 @@ from authproxy.web import chain
 from authproxy.web.chain import CHAIN
 from authproxy.web.compat import Request
 from tests.playbook import GUARDED, Proxy, playbook, token
+from tests.web.portal.browser import COOKIE, Browser, office
 from tests.wire import Link, request
 
 # Python functions entered for a request, the server's own loop and the backend's side of the connection among them, with
@@ -30,9 +32,17 @@ ROUTE = GUARDED | {
 }
 
 
-async def ask(link: Link, credential: str) -> None:
-    """One request and its whole answer."""
-    await link.send(request("GET", "/guarded/1", token=credential))
+SESSION_MOST = (
+    1.3  # calls of a request with a session, by those of one with a token to the same route
+)
+
+
+async def ask(link: Link, credential: str | bytes) -> None:
+    """One request (by this token to the guarded route, or these very bytes), and its whole answer."""
+    data = credential
+    if isinstance(data, str):
+        data = request("GET", "/guarded/1", token=data)
+    await link.send(data)
     assert b" 200 " in await link.head()
     await link.reader.readexactly(5)
 
@@ -47,7 +57,7 @@ async def calls_of_a_request(p: Proxy) -> int:
     return min(found) // REQUESTS
 
 
-async def counted_calls(link: Link, credential: str) -> int:
+async def counted_calls(link: Link, credential: str | bytes) -> int:
     """Of so many requests, with the ticks that fall between them."""
     counted = 0
 
@@ -93,3 +103,18 @@ async def test_the_budget_has_no_room_for_a_step(monkeypatch: pytest.MonkeyPatch
         async with playbook(ROUTE) as p:
             calls = await calls_of_a_request(p)
         assert calls > CALLS_MOST, f"with a step more it is {calls}: lower CALLS_MOST"
+
+
+async def test_a_session_costs_little_more_than_a_token(tmp_path: Path) -> None:
+    """It is looked up at each request, and yet enters at most 1.3 times the functions that a known token does."""
+    async with office(tmp_path) as p:
+        browser = Browser(p)
+        await browser.log_in(wanted="/staff/x")
+        cookie = [("Cookie", f"{COOKIE}={browser.cookies[COOKIE]}"), ("Sec-Fetch-Site", "same-origin")]  # fmt: skip
+        link, calls = await p.connect(), []
+        for data in (request("GET", "/staff/1", token=token()), request("GET", "/staff/1", cookie)):
+            for _ in range(20):
+                await ask(link, data)
+            calls.append(min([await counted_calls(link, data) for _ in range(TIMES)]))
+        link.close()
+    assert calls[1] <= SESSION_MOST * calls[0], calls
