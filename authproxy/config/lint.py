@@ -4,18 +4,19 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 
+from pydantic import BaseModel
+
 from authproxy.config.authenticators import (
     BoundTokens,
     CertificateAuthenticator,
-    IntrospectionAuthenticator,
-    JwtAuthenticator,
-    OidcLogin,
-    PasswordLogin,
+    SigningKey,
+    UsersFile,
 )
 from authproxy.config.ignoring import without_ignored
 from authproxy.config.lint_people import lint_people
 from authproxy.config.load import Loaded
 from authproxy.config.schema import Config
+from authproxy.config.values import Secret
 from authproxy.model.errors import Problem
 from authproxy.model.headers import HeaderRules
 from authproxy.model.source import Path
@@ -91,31 +92,23 @@ def _certificates(loaded: Loaded, config: Config) -> Iterator[Problem]:
             yield loaded.source.warning((*path, "authorities"), "authorities-differ", text, remedy)  # fmt: skip
 
 
-def _private_files(config: Config) -> Iterator[tuple[Path, str]]:
-    for index, listener in enumerate(config.listeners):
-        for at, pair in enumerate(listener.tls.certificates if listener.tls else ()):
-            yield ("listeners", index, "tls", "certificates", at, "private_key"), pair.private_key
-    for name, settings in config.authenticators.items():
-        if isinstance(settings, PasswordLogin):
-            yield ("authenticators", name, "users", "file"), settings.users.file
-        if isinstance(settings, IntrospectionAuthenticator) and settings.client_secret.file:
-            yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
-        if isinstance(settings, OidcLogin):
-            if settings.client_secret is not None and settings.client_secret.file is not None:
-                yield ("authenticators", name, "client_secret", "file"), settings.client_secret.file
-            if settings.private_key is not None:
-                yield ("authenticators", name, "private_key", "file"), settings.private_key.file
-        if not isinstance(settings, JwtAuthenticator):
-            continue
-        if settings.issue_with is not None:
-            yield ("authenticators", name, "issue_with", "file"), settings.issue_with.file
-        if settings.keys.secret is not None and settings.keys.secret.file is not None:
-            yield ("authenticators", name, "keys", "secret", "file"), settings.keys.secret.file
-    if config.identity.assertion.key is not None:
-        yield ("identity", "assertion", "key", "file"), config.identity.assertion.key.file
-    for name, upstream in config.upstreams.items():
-        if upstream.tls is not None and upstream.tls.private_key is not None:
-            yield ("upstreams", name, "tls", "private_key"), upstream.tls.private_key
+def _private_files(section: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """The files of keys, secrets and users that this part of the configuration names, whatever section they are in."""
+    if isinstance(section, Secret | SigningKey | UsersFile):
+        if section.file is not None:
+            yield (*path, "file"), section.file
+    elif isinstance(section, BaseModel):
+        for name, value in section:
+            if name == "private_key" and isinstance(value, str):
+                yield (*path, name), value
+            else:
+                yield from _private_files(value, (*path, name))
+    elif isinstance(section, dict):
+        for name, value in section.items():
+            yield from _private_files(value, (*path, name))
+    elif isinstance(section, list):
+        for index, value in enumerate(section):
+            yield from _private_files(value, (*path, index))
 
 
 def _readable(loaded: Loaded, path: Path, file: FilePath) -> Iterator[Problem]:

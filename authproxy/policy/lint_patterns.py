@@ -25,7 +25,8 @@ def lint_patterns(table: Table, found: Mapping[str, Findings], anyone: Collectio
                 said.add(route.name)
         elif anyone:
             _lint_slashes(table, route, anyone, findings)
-    _lint_hosts(table, anyone, found)
+    if anyone:
+        _lint_hosts(table, anyone, found)
     return said
 
 

@@ -11,6 +11,7 @@ from tests.cli.program import run, succeed
 from tests.cli.test_happened import World
 from tests.end_to_end.credentials import Issuer
 from tests.end_to_end.served import configuration, write_configuration
+from tests.redis_server import emptied
 
 ROUTES: list[dict[str, Any]] = [
     {"name": "few", "match": {"paths": ["/few"]}, "upstream": "app", "authenticate": ["tokens"], "allow": [{"groups": ["eng"]}],
@@ -18,12 +19,13 @@ ROUTES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["memory:", "lmdb:state"])
+@pytest.fixture(scope="module", params=["memory:", "lmdb:state", "redis"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:  # fmt: skip
-    """A server; also with its counters in its own memory."""
+    """A server with its counters in each of the kinds of state; also in its own memory."""
+    url = emptied().url if request.param == "redis" else request.param
     limits = [{"limit": "50/day", "per": "address"}]
     folder = tmp_path_factory.mktemp("live")
-    found = World(folder, routes=ROUTES, state={"url": request.param}, rate_limits=limits)
+    found = World(folder, routes=ROUTES, state={"url": url}, rate_limits=limits)
     yield found
     found.served.stop()
     found.recorder.close()

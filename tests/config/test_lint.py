@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from authproxy.config.lint import lint_config
+from authproxy.config.load import load
 from tests.config.reading import CONFIG, POLICY, read
 
 
@@ -64,6 +65,26 @@ def test_the_secrets_of_a_client_are_key_files(tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o644)
     found = [text for code, text in warnings(tmp_path, config) if code == "key-file-mode"]
     assert sorted(found) == ["others can read k (mode 644)", "others can read s (mode 644)"]
+
+
+def test_secrets_of_every_section_are_key_files(tmp_path: Path) -> None:
+    """The password of a Redis, of its sentinels, and the key that we show it: whoever reads them can count for us."""
+    state = "state: {url: 'rediss://r.test:6379/0', password: {file: s}, tls: {certificate: c, private_key: k}}"
+    config = CONFIG.replace('state: {url: "lmdb:state", on_failure: refuse}', state)
+    assert config != CONFIG
+    for name in ("s", "k", "c"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o644)
+    found = [text for code, text in warnings(tmp_path, config) if code == "key-file-mode"]
+    assert sorted(found) == ["others can read k (mode 644)", "others can read s (mode 644)"]
+
+
+def test_a_policy_file_that_everybody_can_change_is_a_warning(tmp_path: Path) -> None:
+    """Whoever writes it decides; that others may read it is no matter."""
+    assert warnings(tmp_path) == []
+    (tmp_path / "policies/p.yaml").chmod(0o646)
+    loaded = load(tmp_path / "authproxy.yaml")
+    assert [(p.code, Path(p.file).name) for p in lint_config(loaded)] == [("writable-file", "p.yaml")]  # fmt: skip
 
 
 def test_a_configuration_that_cannot_be_read_has_no_warnings(tmp_path: Path) -> None:
