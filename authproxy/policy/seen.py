@@ -22,7 +22,7 @@ _NAMED = re.compile(
 def seen(condition: Condition, exchange: Exchange) -> Mapping[str, Any]:
     """The values by their names; `MISSING` for what is not there."""
     found: dict[str, Any] = {}
-    for name in _named(condition.text):
+    for name in _named(condition):
         found.setdefault(name, _fact(name, exchange))
     for path in outermost(condition.reads):
         value = _part(path, exchange)
@@ -31,11 +31,11 @@ def seen(condition: Condition, exchange: Exchange) -> Mapping[str, Any]:
     return found
 
 
-def _named(text: str) -> Iterator[str]:
-    word, _, source = text.partition(": ")
-    if word in _ALWAYS:
-        yield _ALWAYS[word]
-    elif word == "when":
+def _named(condition: Condition) -> Iterator[str]:
+    if condition.word in _ALWAYS:
+        yield _ALWAYS[condition.word]
+    elif condition.word == "when":
+        (source,) = condition.wanted
         yield from (found[0] for found in _NAMED.finditer(without_texts(source)))
 
 
