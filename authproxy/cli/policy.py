@@ -8,12 +8,20 @@ from typing import Any
 
 import typer
 
-from authproxy.cli import policy_diff, policy_explain, policy_replay, policy_test
+from authproxy.cli import (
+    policy_diff,
+    policy_explain,
+    policy_reach,
+    policy_replay,
+    policy_test,
+)
 
 app = typer.Typer(
     name="policy", help="Explain, test, compare and describe policies.", no_args_is_help=True
 )
 app.command()(policy_diff.diff)
+app.command()(policy_reach.who)
+app.command()(policy_reach.what)
 
 
 @app.command()

@@ -99,7 +99,7 @@ def explain(
         "subject": subject,
         "groups": tuple(group or ()),
         "scopes": tuple(scope or ()),
-        "claims": dict(_claim(text) for text in claim or ()),
+        "claims": dict(claim_option(text) for text in claim or ()),
         "authenticator": authenticator,
         "client": client or "127.0.0.1",
         "headers": tuple(_header(text) for text in header or ()),
@@ -178,7 +178,8 @@ def _check_asked(
         raise typer.BadParameter("an identity needs --subject", param_hint="--subject")
 
 
-def _claim(text: str) -> tuple[str, Any]:
+def claim_option(text: str) -> tuple[str, Any]:
+    """The name and the value of a `--claim`."""
     name, separator, value = text.partition("=")
     try:
         if separator and name:
