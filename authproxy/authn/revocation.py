@@ -26,6 +26,8 @@ SUBJECT_KEPT = 365 * 86400.0
 FORGET_STEP = 200
 # How many are learned of at once.
 LEARN_STEP = 1_000
+# How many are given back at once to records that have lost them.
+GIVE_STEP = 200
 
 # A record: revoked is what was issued up to this moment, and the moment after which nobody needs to know.
 ENTRY = Struct("<dd")
@@ -67,12 +69,15 @@ class Revocations:
     """
 
     __slots__ = (
-        "_credentials", "_records", "_sequence", "_subjects", "_walk", "changes", "current", "known", "watchful",
+        "_credentials", "_epoch", "_missing", "_records", "_sequence", "_subjects", "_walk", "changes", "current", "known",
+        "watchful",
     )  # fmt: skip
 
     def __init__(self, records: Records | None = None) -> None:
         self._records = records
         self._sequence = 0
+        self._epoch = 0  # of the records that were read last
+        self._missing: list[bytes] = []  # what we know and they do not, since they are others
         self._credentials: dict[bytes, float] = {}  # until when
         self._subjects: dict[bytes, tuple[float, float]] = {}  # issued until, and until when
         self._walk: deque[bytes] = deque()  # every key of both once, the next to be looked at left
@@ -127,19 +132,34 @@ class Revocations:
         return grown
 
     async def _read(self, records: Records, now: float) -> bool:
-        latest = await records.latest(KIND)
-        if latest == self._sequence:
+        latest, before = await records.latest(KIND), self._epoch
+        anew = records.epoch != before or latest < self._sequence
+        if latest == self._sequence and not anew:
+            await self._give_back(records, now)
             return False
-        # One that begins anew is read from its beginning; what was revoked before stays so.
-        reached, grown = (self._sequence if latest > self._sequence else 0), False
+        # What begins anew (a backup, another server after a failover) is read from its beginning; what was revoked stays so.
+        reached, grown, epoch = 0 if anew else self._sequence, False, records.epoch
+        lost = set(self._credentials) | set(self._subjects) if anew and self.known else set()
         while fresh := await records.since(KIND, reached, now, LEARN_STEP):
             for record in fresh:
-                self._add(record)
-            reached, grown = fresh[-1].sequence, True
-        self._sequence = max(latest, reached)
+                grown = self._add(record) or grown
+                lost.discard(record.key)
+            reached = fresh[-1].sequence
+        self._sequence, self._epoch = max(latest, reached), epoch
+        self._missing = [*lost, *self._missing]
         return grown
 
-    def _add(self, record: Record) -> None:
+    async def _give_back(self, records: Records, now: float) -> None:
+        """Write what the records have lost, a little at a time: whoever starts after us must know it too."""
+        for key in self._missing[:GIVE_STEP]:
+            subject = self._subjects.get(key)
+            entry = subject or (math.inf, self._credentials.get(key, -math.inf))
+            if entry[1] > now:
+                await _merge(records, key, *entry, now)
+        del self._missing[:GIVE_STEP]
+
+    def _add(self, record: Record) -> bool:
+        """Learn of it; was it news?"""
         key = record.key
         known = key[:1] in {CREDENTIAL, SUBJECT} and len(key) == 1 + MARK_BYTES
         if not known or len(record.value) != ENTRY.size:
@@ -148,9 +168,10 @@ class Revocations:
         if key not in self._credentials and key not in self._subjects:
             self._walk.append(key)
         if key.startswith(CREDENTIAL):
-            self._credentials[key] = until
-        else:
-            self._subjects[key] = (issued_until, until)
+            ended, self._credentials[key] = self._credentials.get(key), until
+            return ended is None or ended != until
+        entry, self._subjects[key] = self._subjects.get(key), (issued_until, until)
+        return entry is None or entry != (issued_until, until)
 
     def _forget(self, now: float) -> None:
         for _ in range(min(FORGET_STEP, len(self._walk))):
@@ -190,12 +211,16 @@ async def _put(
 ) -> None:
     if await records.count(KIND) >= MOST:
         raise StateUnavailable(f"the revocation list is full ({MOST} entries)")
-    until += SLACK
+    await _merge(records, mark, issued_until, until + SLACK, now)
 
+
+async def _merge(
+    records: Records, mark: bytes, issued_until: float, until: float, now: float
+) -> None:
     def change(held: bytes | None) -> tuple[bytes | None, float, None]:
         # Never shorter and never of less than what is on the list already.
         before = ENTRY.unpack(held) if held is not None else (-math.inf, -math.inf)
         entry = max(issued_until, before[0]), max(until, before[1])
-        return ENTRY.pack(*entry), entry[1], None
+        return ENTRY.pack(*entry) if entry != before else None, entry[1], None
 
     await records.update(KIND, mark, now, change)

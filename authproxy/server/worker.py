@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from authproxy.model.errors import ConfigError
 from authproxy.model.rate import Balance, Charge
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
-from authproxy.server.figures import bring_figures
+from authproxy.server.figures import bring_figures, state_troubles
 from authproxy.server.key_refresh import KeyRefresh
 from authproxy.server.leaving import end_sessions_of_who_left
 from authproxy.server.listeners import Listeners, Listening
@@ -247,13 +247,17 @@ class Worker:
             return None
         scrape = partial(exposition, self._pages)
         runner = web.AppRunner(
-            admin_app(self._why_unready, scrape, self._facts, self._keys.troubles),
+            admin_app(self._why_unready, scrape, self._facts, self._troubles),
             access_log=None,
             handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, self._admin).start()
         return runner
+
+    def _troubles(self) -> Iterator[str]:
+        yield from self._keys.troubles()
+        yield from state_troubles(self._runtime)
 
     def _why_unready(self) -> str | None:
         return self._unready or self._keys.unready() or self._upkeep.unready

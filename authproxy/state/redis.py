@@ -83,14 +83,16 @@ class _Dialled(Connection):
 
 
 class Redis:
-    """A connection to Redis by `access`, made at the first call and kept from then on; it belongs to the running loop.
+    """A connection to Redis by `access`, made at the first call and kept from then on; it belongs to the running loop. `holds`
+    says for what, in figures and messages.
 
     `epoch` changes when another server answers, which may not know all that the one before was told. `trouble` says why
     calls fail, None where they do not; `failures` counts calls that failed.
     """
 
-    def __init__(self, access: RedisAccess) -> None:
+    def __init__(self, access: RedisAccess, holds: str) -> None:
         self.access = access
+        self.holds = holds
         self.epoch = 0
         self.trouble: str | None = None
         self.failures = 0

@@ -82,7 +82,7 @@ class RedisRecords(Records):
         clock: Callable[[], float] = time.time,
         sweep_every: float = SWEEP_EVERY,
     ) -> None:
-        self.redis = Redis(access)
+        self.redis = Redis(access, "records")
         self._clock = clock
         self._sweep_every = sweep_every
         self._next_sweep = -math.inf

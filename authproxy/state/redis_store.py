@@ -25,7 +25,7 @@ class RedisStore(Store):
     """Counters in the Redis of `access`. `clock` takes the place of Redis's own clock: for tests."""
 
     def __init__(self, access: RedisAccess, clock: Callable[[], float] | None = None) -> None:
-        self.redis = Redis(access)
+        self.redis = Redis(access, "counters")
         self._clock = clock
 
     def open(self) -> None:

@@ -26,6 +26,14 @@ HELP = {
         "gauge",
         "1 where the last reload was taken over, 0 where it was refused.",
     ),
+    "authproxy_redis_up": (
+        "gauge",
+        "1 where all workers reach the Redis of the state, by what it holds for them.",
+    ),
+    "authproxy_redis_failures_total": (
+        "counter",
+        "Calls to the Redis of the state that failed, by what it holds.",
+    ),
     "authproxy_revocations": ("gauge", "Entries of the revocation list."),
     "authproxy_identity_cache_total": ("counter", "Look-ups of verified identities, by result."),
     "authproxy_key_set_age_seconds": (

@@ -1,5 +1,6 @@
 """The revocation list: what it refuses, what it leaves alone, and what happens while it cannot be read."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,9 @@ from authproxy.model.identity import Identity
 from authproxy.state.lmdb_records import LmdbRecords
 from authproxy.state.memory_records import MemoryRecords
 from authproxy.state.records import Record, Records
+from authproxy.state.redis_records import RedisRecords
 from authproxy.state.store import StateUnavailable
+from tests.redis_server import emptied
 
 NOW = 1_700_000_000.0
 ANN = Identity("tokens", "ann", credential_id="id-1", issued_at=NOW - 60, expires_at=NOW + 600)
@@ -270,3 +273,76 @@ def timed() -> Callable[[Any], float]:
     import timeit
 
     return lambda call: min(timeit.repeat(call, number=1_000, repeat=5)) / 1_000
+
+
+class Elsewhere(MemoryRecords):
+    """Records that another server answers for from now on: it has what it has."""
+
+    other = 0
+
+    @property
+    def epoch(self) -> int:
+        return self.other
+
+
+async def test_another_server_is_read_from_its_beginning() -> None:
+    """After a failover its sequence says nothing: what was written there meanwhile is learned, also below what was seen."""
+    records = Elsewhere()
+    for n in range(5):
+        await revoke_credential(records, "tokens", str(n), NOW + 600, NOW)
+    revocations = await listed(records)
+    records.close()  # all is gone there
+    records.other = 1
+    await revoke_credential(records, ANN.authenticator, ANN.credential_id, NOW + 600, NOW)
+    assert await revocations.refresh(NOW)
+    assert code(revocations, ANN) == "token_revoked"
+    assert len(revocations) == 6
+
+
+async def test_what_the_records_lost_is_given_back() -> None:
+    """A worker that runs still knows it, so one that starts afterwards learns it again: entries as they were."""
+    records = Elsewhere()
+    await revoke_credential(records, ANN.authenticator, ANN.credential_id, NOW + 600, NOW)
+    await revoke_subject(records, "tokens", "bob", NOW + 600, NOW)
+    revocations = await listed(records)
+    before = {one.key: (one.value, one.expiry) for one in await records.since(KIND, 0, NOW)}
+    records.close()
+    records.other = 1
+    for _ in range(3):
+        await revocations.refresh(NOW)
+    after = {one.key: (one.value, one.expiry) for one in await records.since(KIND, 0, NOW)}
+    assert after == before
+    assert len(before) == 2
+    assert code(await listed(records), ANN) == "token_revoked"
+
+
+async def test_what_has_ended_is_not_given_back() -> None:
+    """Nor is anything that the records have: nothing is written that is there."""
+    records = Elsewhere()
+    await revoke_credential(records, "tokens", "1", NOW + 600, NOW)
+    revocations = await listed(records)
+    records.other = 1
+    sequence = await records.latest(KIND)
+    await revocations.refresh(NOW)
+    await revocations.refresh(NOW)
+    assert await records.latest(KIND) == sequence
+    records.close()
+    records.other = 2
+    late = NOW + 600 + SLACK + 1
+    await revocations.refresh(late)
+    await revocations.refresh(late)
+    assert await records.count(KIND) == 0
+
+
+async def test_what_ended_everywhere_is_learned_within_a_second_over_a_redis() -> None:
+    """Two machines on one Redis, five looks a second each: one revokes, the other refuses at its next look."""
+    server = emptied()
+    one, two = RedisRecords(server.access()), RedisRecords(server.access())
+    now = time.time()
+    here, there = await listed(one), await listed(two)
+    await revoke_credential(one, ANN.authenticator, ANN.credential_id, now + 600, now)
+    await there.refresh(now)
+    await here.refresh(now)
+    assert (code(here, ANN), code(there, ANN)) == ("token_revoked", "token_revoked")
+    one.close()
+    two.close()

@@ -19,7 +19,7 @@ ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
 @pytest.fixture
 async def redis() -> AsyncIterator[Redis]:
-    made = Redis(emptied().access())
+    made = Redis(emptied().access(), "counters")
     yield made
     made.close()
 
@@ -74,7 +74,7 @@ async def test_nobody_there_is_said_at_once_from_then_on() -> None:
     """The first call waits for the first try, the next ones fail without waiting."""
     server = RedisServer()
     server.close()
-    redis = Redis(server.access())
+    redis = Redis(server.access(), "counters")
     assert "127.0.0.1" in await fails(redis, "PING")
     begin = time.monotonic()
     for _ in range(500):
@@ -87,7 +87,7 @@ async def test_nobody_there_is_said_at_once_from_then_on() -> None:
 async def test_a_redis_that_hangs_holds_nobody_longer_than_the_timeout() -> None:
     """The oldest call is late, so all that wait fail together; who comes later does not wait at all."""
     server = RedisServer()
-    redis = Redis(server.access(timeout=0.2))
+    redis = Redis(server.access(timeout=0.2), "counters")
     try:
         await redis.call("PING")
         server.signal(signal.SIGSTOP)
@@ -122,7 +122,7 @@ async def test_it_is_back_by_itself_and_known_for_another(
 ) -> None:
     """A Redis that was started again is found within 5 s; what it may not know any more shows in `epoch`."""
     server = RedisServer()
-    redis = Redis(server.access(timeout=0.5))
+    redis = Redis(server.access(timeout=0.5), "counters")
     try:
         with caplog.at_level(logging.WARNING):
             await redis.call("PING")
@@ -144,7 +144,7 @@ async def test_a_broken_connection_to_the_same_redis_is_no_other(redis: Redis) -
     """What was written is still there: nobody has to begin anew."""
     await redis.call("PING")
     before = redis.epoch
-    other = Redis(redis.access)
+    other = Redis(redis.access, "counters")
     await other.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await comes_back(redis)
     assert redis.epoch == before
@@ -164,7 +164,7 @@ async def test_users_and_passwords() -> None:
     server.ask("ACL SETUSER proxy on >s3cret ~authproxy:* +@all")
     server.ask("ACL SETUSER default off")
     access = replace(server.access(), username="proxy", password="s3cret")
-    good, bad = Redis(access), Redis(replace(access, password="wr0ng"))
+    good, bad = Redis(access, "counters"), Redis(replace(access, password="wr0ng"), "counters")
     try:
         assert await good.call("GET", "authproxy:x") is None
         assert "permission" in await fails(good, "GET", "other")
@@ -181,7 +181,7 @@ async def test_a_replica_is_not_taken() -> None:
     """What takes no writes is no state: it is not used, though it would answer reads."""
     primary = RedisServer()
     replica = RedisServer("--replicaof", f"127.0.0.1 {primary.port}")
-    redis = Redis(replica.access())
+    redis = Redis(replica.access(), "counters")
     try:
         assert "replica" in await fails(redis, "PING")
     finally:
@@ -193,7 +193,7 @@ async def test_a_replica_is_not_taken() -> None:
 async def test_a_primary_that_became_a_replica_is_left(redis: Redis) -> None:
     """An answer READONLY ends the connection: whoever comes next is told at once."""
     server = RedisServer()
-    redis = Redis(server.access())
+    redis = Redis(server.access(), "counters")
     try:
         await redis.call("SET", "k", "1")
         server.ask("REPLICAOF", "127.0.0.1", "1")
@@ -210,7 +210,7 @@ async def test_a_primary_that_became_a_replica_is_left(redis: Redis) -> None:
 async def test_a_redis_that_forgets_is_warned_of() -> None:
     """One that evicts when its memory is full would forget revocations."""
     server = RedisServer("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-    redis = Redis(server.access())
+    redis = Redis(server.access(), "counters")
     try:
         await redis.call("PING")
         assert redis.warning is not None
@@ -223,7 +223,7 @@ async def test_a_redis_that_forgets_is_warned_of() -> None:
 async def test_a_full_redis_refuses_writes_and_answers_reads() -> None:
     """With noeviction nothing is forgotten: who writes is refused, and the connection stays."""
     server = RedisServer("--maxmemory", "100kb", "--maxmemory-policy", "noeviction")
-    redis = Redis(server.access())
+    redis = Redis(server.access(), "counters")
     try:
         assert "maxmemory" in await fails(redis, "SET", "k", "x" * 1000)
         assert await redis.call("GET", "k") is None
