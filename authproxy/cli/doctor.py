@@ -31,7 +31,7 @@ def doctor(
         Format, typer.Option("--format", help="text for people, json for programs.")
     ] = Format.text,
 ) -> None:
-    """Look at certificates, keys, cookies, clocks, providers, backends and the running proxy, and say what to change.
+    """Look at certificates, keys, cookies, clocks, providers, the state's Redis, backends and the running proxy, and say what to change.
 
     Asks only those whom the configuration names. Exit 1 where something is to be changed.
 
@@ -54,6 +54,7 @@ async def examine(loaded: "Loaded") -> list["Finding"]:
     from authproxy.cli.doctor_files import cookies, files, hosts
     from authproxy.cli.doctor_paths import backends, through
     from authproxy.cli.doctor_remote import remote
+    from authproxy.cli.doctor_state import state
     from authproxy.runtime import verification
 
     decides = verification(loaded, os.environ)
@@ -63,7 +64,7 @@ async def examine(loaded: "Loaded") -> list["Finding"]:
             *cookies(loaded, decides),
             *hosts(loaded, decides),
         ]
-        for asked in (remote(loaded, decides), backends(loaded), through(loaded)):
+        for asked in (state(decides), remote(loaded, decides), backends(loaded), through(loaded)):
             found += [one async for one in asked]
         return found
     finally:

@@ -8,7 +8,10 @@ import pytest
 
 from authproxy.authn.sessions import Sessions
 from authproxy.state.opening import open_records
+from authproxy.state.redis_records import RedisRecords
 from tests.cli.program import run, succeed
+from tests.end_to_end.served import free_port
+from tests.redis_server import emptied
 
 
 @pytest.fixture
@@ -66,3 +69,33 @@ def test_memory_is_the_servers_own(config: Path) -> None:
     config.write_text(config.read_text() + "\nstate: {url: 'memory:'}\n")
     result = run("session", "list", "--config", config)
     assert (result.exit_code, "memory:" in result.stderr) == (1, True)
+
+
+def test_sessions_in_a_redis(config: Path) -> None:
+    """The commands work on the Redis of the configuration, from any machine that has it."""
+    server = emptied()
+    config.write_text(config.read_text() + f"\nstate: {{url: '{server.url}', timeout: 5s}}\n")
+    records = RedisRecords(server.access())
+
+    async def create() -> None:
+        await Sessions(records, 1800.0, 43_200.0).create("staff", "ann", {}, time.time())
+
+    asyncio.run(create())
+    records.close()
+    at = ("--config", config)
+    assert succeed("session", "list", *at).split("\t")[1:3] == ["ann", "staff"]
+    who = ("--subject", "ann", "--authenticator", "staff")
+    assert succeed("session", "revoke", *who, *at) == "ended 1 session\n"
+    assert succeed("session", "list", *at) == ""
+    token = succeed("token", "issue", "--subject", "eve", *at).strip()
+    assert succeed("token", "verify", token, *at).startswith("verdict: good\n")
+    succeed("token", "revoke", token, *at)
+    assert run("token", "verify", token, *at).stdout.startswith("verdict: token_revoked\n")
+
+
+def test_a_redis_that_is_away_is_said(config: Path) -> None:
+    """Nothing is thought to be revoked that is not."""
+    config.write_text(config.read_text() + f"\nstate: {{url: 'redis://127.0.0.1:{free_port()}'}}\n")
+    for command in (["session", "list"], ["token", "revoke", "--jti", "x", "--authenticator", "tokens", "--until", "2999-01-01T00:00:00Z"]):  # fmt: skip
+        result = run(*command, "--config", config)
+        assert (result.exit_code, "redis://127.0.0.1" in result.stderr) == (1, True)
