@@ -94,15 +94,11 @@ def _text(name: str) -> str:
 
 
 def _write_schemas(report: Report) -> None:
-    from authproxy.config.schema import Config
-    from authproxy.policy.document import PolicyDocument
+    from authproxy.cli.schemas import configuration_schema, policy_schema
 
-    for name, model in (("authproxy", Config), ("policy", PolicyDocument)):
-        schema = {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **model.model_json_schema(),
-        }
-        report.write(f"schema/{name}.json", json.dumps(schema, indent=2).encode() + b"\n")
+    for name, made in (("authproxy", configuration_schema), ("policy", policy_schema)):
+        text = json.dumps(made(), indent=2, ensure_ascii=False)
+        report.write(f"schema/{name}.json", text.encode() + b"\n")
 
 
 def _check_backend(url: str) -> None:

@@ -4,7 +4,8 @@ All of it asks the decision function that the server asks.
 """
 
 import json
-from typing import Any
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -24,27 +25,37 @@ app.command()(policy_reach.who)
 app.command()(policy_reach.what)
 
 
+class Draft(StrEnum):
+    """Of JSON Schema."""
+
+    new = "2020-12"
+    old = "7"
+
+
+class Files(StrEnum):
+    """What there are schemas of."""
+
+    policies = "policies"
+    configuration = "configuration"
+
+
 @app.command()
-def schema() -> None:
+def schema(
+    draft: Annotated[
+        Draft, typer.Option("--draft", help="7 is for what knows no other, such as SchemaStore.")
+    ] = Draft.new,
+    of: Annotated[
+        Files, typer.Option("--of", help="Policy files, or authproxy.yaml by itself.")
+    ] = Files.policies,
+) -> None:
     """Print the JSON Schema of policy files and of the configuration.
 
-    Example: authproxy policy schema > authproxy.schema.json
+    Example: authproxy policy schema --draft 7 > authproxy-policy.schema.json
     """
-    from authproxy.config.schema import Config
-    from authproxy.policy.document import PolicyDocument
+    from authproxy.cli.schemas import configuration_schema, policy_schema
 
-    policy = PolicyDocument.model_json_schema()
-    policy["$defs"]["Configuration"] = _inlined(Config.model_json_schema(), policy["$defs"])
-    document = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "authproxy policy file",
-    }
-    print(json.dumps({**policy, **document}, indent=2))
-
-
-def _inlined(other: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    definitions.update(other.pop("$defs", {}))
-    return other
+    made = {Files.policies: policy_schema, Files.configuration: configuration_schema}[of]
+    print(json.dumps(made(draft.value), indent=2, ensure_ascii=False))
 
 
 app.command()(policy_test.test)
