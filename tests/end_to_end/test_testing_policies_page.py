@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,14 @@ def test_the_lines_of_python_hold(example: Path) -> None:
     """As they stand on the page, in the directory of the example."""
     program = blocks("python")[0]
     subprocess.run([sys.executable, "-c", program], cwd=example.parents[1], check=True)
+
+
+def test_the_tests_for_pytest_pass(example: Path) -> None:
+    """As they stand on the page."""
+    folder = example.parents[1]
+    (folder / "test_page.py").write_text(blocks("python")[1])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if not any(one.name == "authproxy" for one in entry_points(group="pytest11")):
+        command += ["-p", "authproxy.pytest_plugin"]  # installed before it had the fixtures
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout
