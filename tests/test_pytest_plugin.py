@@ -1,9 +1,8 @@
-"""The fixtures for pytest, in a pytest of their own: they work, end cleanly, and cost nothing where nobody uses them."""
+"""The fixtures for pytest, in a pytest of their own, which finds them by itself: they work, end cleanly, and cost nothing unused."""
 
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,8 +60,7 @@ def test_policies_and_the_real_proxy_are_there(
     told = tmp_path / "told"
     monkeypatch.setenv("TOLD", str(told))
     pytester.makepyfile(TESTS)
-    arguments = ("-p", "authproxy.pytest_plugin", "-p", "no:cacheprovider")
-    result = pytester.runpytest_subprocess(*arguments, "--authproxy-config", str(config))
+    result = pytester.runpytest_subprocess("--authproxy-config", str(config))
     result.assert_outcomes(passed=3)
     assert not listening(int(told.read_text()))
 
@@ -74,7 +72,7 @@ def test_the_configuration_may_stand_in_pytests_own(
     named = os.path.relpath(config, pytester.path)
     pytester.makeini(f"[pytest]\nauthproxy_config = {named}\n")
     pytester.makepyfile("def test_a(authproxy_policy): assert len(authproxy_policy.table.routes) == 2")  # fmt: skip
-    result = pytester.runpytest_subprocess("-p", "authproxy.pytest_plugin")
+    result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1)
 
 
@@ -92,9 +90,3 @@ def test_trap_the_plugin_costs_nothing_where_nobody_uses_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.split() == ["authproxy", "authproxy.pytest_plugin"]
-
-
-def test_pytest_finds_it_by_itself() -> None:
-    """By the entry point that an installation has."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"authproxy": "authproxy.pytest_plugin"}

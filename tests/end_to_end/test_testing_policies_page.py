@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,5 @@ def test_the_tests_for_pytest_pass(example: Path) -> None:
     folder = example.parents[1]
     (folder / "test_page.py").write_text(blocks("python")[1])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    if not any(one.name == "authproxy" for one in entry_points(group="pytest11")):
-        command += ["-p", "authproxy.pytest_plugin"]  # installed before it had the fixtures
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout, done.stdout
