@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -51,12 +53,7 @@ class RedisServer:
 
     def ask(self, *command: str) -> str:
         """What it answers to a command, raw; nothing where it does not."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
-                sock.sendall(" ".join(command).encode() + b"\r\n")
-                return sock.recv(65536).decode()
-        except OSError:
-            return ""
+        return asked(self.port, *command)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, such as SIGSTOP."""
@@ -74,6 +71,34 @@ class RedisServer:
         """End it, with its folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def asked(port: int, *command: str) -> str:
+    """What is answered there to a command, raw; nothing where nobody is."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as sock:
+            sock.sendall(" ".join(command).encode() + b"\r\n")
+            return sock.recv(65536).decode()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def sentinel(folder: Path, port: int) -> Iterator[int]:
+    """A sentinel that watches the Redis of this port as `main`, and is quick to lose faith in it; its own port."""
+    folder.mkdir()
+    own, file = free_port(), folder / "sentinel.conf"
+    file.write_text(
+        f"port {own}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor main 127.0.0.1 {port} 1\n"
+        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+    )
+    process = subprocess.Popen([need("redis-sentinel"), str(file)], stdout=subprocess.DEVNULL)
+    try:
+        assert wait_until(lambda: asked(own, "PING").startswith("+PONG"), 10)
+        yield own
+    finally:
+        process.terminate()
+        process.wait(5)
 
 
 @cache

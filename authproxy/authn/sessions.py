@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from authproxy.authn.revocation import revoke_credential
 from authproxy.model.errors import Refusal
 from authproxy.state.records import Records
+from authproxy.state.store import StateUnavailable
 
 T = TypeVar("T")
 KIND, INDEX, MARKS = "session", "session-index", "session-marks"
@@ -249,6 +250,8 @@ class Sessions:
 
         try:
             await self._records.update(KIND, session.key, now, later)
+        except StateUnavailable:
+            pass  # the next use notes it
         finally:
             self._touching.discard(session.key)
 

@@ -120,10 +120,20 @@ class LmdbStore(EmbeddedStore):
 
     def read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:
         try:
-            with (self._env or self._opened()).begin() as transaction:
-                return _records(transaction, keys, now)
+            return self._read(keys, now)
+        except lmdb.ReadersFullError:
+            # Those that were killed inside a read leave their places taken.
+            self._opened().reader_check()
+            try:
+                return self._read(keys, now)
+            except lmdb.Error as error:
+                raise self._unavailable(error) from error
         except lmdb.Error as error:
             raise self._unavailable(error) from error
+
+    def _read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:
+        with (self._env or self._opened()).begin() as transaction:
+            return _records(transaction, keys, now)
 
     def sweep(self, now: float, most: int) -> int:
         removed = 0

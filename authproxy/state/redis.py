@@ -38,6 +38,7 @@ PAUSE_FIRST, PAUSE_MOST = 0.1, 1.5
 # How many timeouts it may take until a connection has said who it is and heard who answers.
 STEPS_TO_CONNECT = 4
 WAITING_MOST = 10_000
+REASON_MOST = 300  # characters of what Redis says, in logs
 # Answers that say that this server is no longer the one to ask.
 ELSEWHERE = (ReadOnlyError, ClusterDownError)
 
@@ -185,7 +186,7 @@ class Redis:
 
     def _unavailable(self, why: str) -> StateUnavailable:
         self.failures += 1
-        return StateUnavailable(f"{self.name}: {why}")
+        return StateUnavailable(f"{self.name}: {why[:REASON_MOST]}")
 
     def _look_at_time(self) -> None:
         """The oldest call must have been answered by now: later ones come behind it, so there is one timer for all."""

@@ -1,6 +1,7 @@
 """Sessions: who finds one, when it is over, and that what is over never comes back."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from authproxy.authn.sessions import EACH_MOST, KIND, REMEMBERED, Session, Sessions, key_of
 from authproxy.model.errors import Refusal
 from authproxy.state.memory_records import MemoryRecords
+from authproxy.state.store import StateUnavailable
 
 NOW = 1_800_000_000.0
 IDLE, ABSOLUTE = 1800.0, 43_200.0
@@ -219,3 +221,29 @@ async def test_another_id_leads_to_the_same_session() -> None:
     await sessions.end(session, NOW)
     assert await sessions.find(other, NOW) is None
     assert await sessions.living(session.key, NOW) is None
+
+
+async def test_a_use_that_cannot_be_noted_is_noted_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The records went away between a look and its note: the request goes on, and nothing is left to complain."""
+    records = MemoryRecords()
+    sessions = Sessions(records, 1800.0, 43_200.0)
+    session_id, _ = await sessions.create("staff", "ann", {}, 1000.0)
+
+    async def away(*_: object) -> None:
+        raise StateUnavailable("away")
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "update", away)
+        assert await sessions.find(session_id, 2000.0) is not None
+        await sessions.close()
+        gc.collect()
+    assert complaints == []
+    assert await sessions.find(session_id, 2001.0) is not None
+    await sessions.close()
+    found = await sessions.find(session_id, 2002.0)
+    assert found is not None
+    assert found.seen == 2001.0

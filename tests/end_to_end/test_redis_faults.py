@@ -2,19 +2,17 @@
 
 import http.client
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.fleet import Fleet, fleet, guarded
 from tests.end_to_end.load import Background, Tally, hammer
-from tests.end_to_end.nginx import need
-from tests.end_to_end.served import free_port, run, wait_until
-from tests.redis_server import RedisServer
+from tests.end_to_end.served import run, wait_until
+from tests.redis_server import RedisServer, asked, sentinel
 from tests.relay import Relay
 
 ROUTES = [
@@ -40,27 +38,6 @@ def background() -> Iterator[Background]:
     made.stop()
 
 
-@contextmanager
-def sentinel(folder: Path, port: int) -> Iterator[int]:
-    """A sentinel that watches the Redis of this port as `main`; its own port."""
-    folder.mkdir()
-    own, file = free_port(), folder / "sentinel.conf"
-    file.write_text(
-        f"port {own}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor main 127.0.0.1 {port} 1\n"
-        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
-    )
-    process = subprocess.Popen([need("redis-sentinel"), str(file)], stdout=subprocess.DEVNULL)
-    watching = RedisServer.__new__(RedisServer)
-    watching.port = own
-    try:
-        known = lambda: "num-slaves\r\n$1\r\n1" in watching.ask("SENTINEL MASTER main")  # noqa: E731  # one line says it
-        assert wait_until(known, 20), "the sentinel does not know the replica"
-        yield own
-    finally:
-        process.terminate()
-        process.wait(5)
-
-
 @pytest.mark.slow
 def test_a_failover_under_load(tmp_path: Path, redis: RedisServer, background: Background) -> None:
     """The primary dies while requests come: 503 until the sentinel has named another, then all is as before, by itself.
@@ -70,6 +47,8 @@ def test_a_failover_under_load(tmp_path: Path, redis: RedisServer, background: B
     try:
         assert wait_until(lambda: "master_link_status:up" in replica.ask("INFO replication"), 10)
         with sentinel(tmp_path / "sentinel", redis.port) as watching:
+            known = partial(asked, watching, "SENTINEL MASTER main")
+            assert wait_until(lambda: "num-slaves\r\n$1\r\n1" in known(), 20)
             state = {"url": f"redis+sentinel://127.0.0.1:{watching}/main", "timeout": "300ms"}
             (tmp_path / "proxy").mkdir()
             with fleet(tmp_path / "proxy", routes=ROUTES, state=state) as f:

@@ -241,3 +241,27 @@ def test_a_killed_writer_stops_nobody(tmp_path: Path) -> None:
     add_one(store)
     assert store.read([A], NOW) == [COUNT.pack(2001)]
     store.close()
+
+
+DYING_READERS = """
+import lmdb, os, sys
+from pathlib import Path
+from tests.state.test_lmdb import opened
+store, held = opened(Path(sys.argv[1])), []
+try:
+    while True:
+        held.append(store._env.begin())
+except lmdb.ReadersFullError:
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_dead_readers_do_not_lock_others_out(tmp_path: Path) -> None:
+    """Processes that died inside a read leave their places taken; whoever finds none left clears them."""
+    store = opened(tmp_path)
+    add_one(store)
+    command = [sys.executable, "-c", DYING_READERS, str(tmp_path)]
+    died = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    assert died.returncode == -9
+    assert store.read([A], NOW) == [COUNT.pack(1)]
+    store.close()

@@ -6,13 +6,15 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from authproxy.config.state import parse_redis_url
 from authproxy.state.redis import PAUSE_MOST, STEPS_TO_CONNECT, Redis, RedisAccess, Script, packed
 from authproxy.state.store import StateUnavailable
-from tests.redis_server import RedisServer, emptied
+from tests.end_to_end.served import free_port
+from tests.redis_server import RedisServer, emptied, sentinel
 
 ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -239,3 +241,37 @@ async def test_closed_it_opens_again(redis: Redis) -> None:
     redis.close()
     redis.close()
     assert await redis.call("GET", "k") == b"x"
+
+
+async def test_sentinels_say_where_the_primary_is(tmp_path: Path) -> None:
+    """Asked in any order, one that is gone is passed over; a service that they do not know is said."""
+    server, gone = RedisServer(), free_port()
+    with sentinel(tmp_path / "sentinel", server.port) as port:
+        place = parse_redis_url(f"redis+sentinel://127.0.0.1:{gone},127.0.0.1:{port}/main")
+        other = parse_redis_url(f"redis+sentinel://127.0.0.1:{port}/other")
+        assert place is not None
+        assert other is not None
+        redis = Redis(RedisAccess(place, timeout=2.0), "counters")
+        unknown = Redis(RedisAccess(other, timeout=2.0), "counters")
+        try:
+            await comes_back(redis)
+            await redis.call("SET", "k", "x")
+            assert "x" in server.ask("GET", "k")
+            assert "knows no `other`" in await fails(unknown, "PING")
+        finally:
+            for one in (redis, unknown):
+                one.close()
+            server.close()
+
+
+async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
+    """A bound on what is under way: who comes past it is refused at once, the others are answered."""
+    monkeypatch.setattr("authproxy.state.redis.WAITING_MOST", 10)
+    await redis.call("PING")
+    told = await asyncio.gather(*(redis.call("PING") for _ in range(15)), return_exceptions=True)
+    assert [isinstance(one, StateUnavailable) for one in told] == [False] * 10 + [True] * 5
+
+
+async def test_what_redis_says_is_bounded(redis: Redis) -> None:
+    """However long an error of it is, a log line stays one."""
+    assert len(await fails(redis, "x" * 5000)) < 400
