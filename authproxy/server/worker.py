@@ -21,7 +21,7 @@ from authproxy.model.errors import ConfigError
 from authproxy.model.rate import Balance, Charge
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
-from authproxy.server.figures import bring_figures, state_troubles
+from authproxy.server.figures import bring_figures, reached, state_troubles
 from authproxy.server.key_refresh import KeyRefresh
 from authproxy.server.leaving import end_sessions_of_who_left
 from authproxy.server.listeners import Listeners, Listening
@@ -359,6 +359,8 @@ class Worker:
         self._runtime.checks.close()
         self._runtime.store.close()
         self._runtime.records.close()
+        for redis in reached(self._runtime):
+            await redis.ended()
 
     async def _end_connections(self) -> None:
         """Cut what is left, and wait until it has ended: each request under way still writes its line of the log."""

@@ -101,6 +101,7 @@ class Redis:
         self._server = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()  # the first try has come to something
         self._unsent: list[bytes] = []
         self._wanted = asyncio.Event()
@@ -150,8 +151,15 @@ class Redis:
         life, self._life, loop, self._loop = self._life, None, self._loop, None
         if life is not None and loop is not None and not loop.is_closed():
             life.cancel()
+            self._leaving = life
         self._fail("it was closed")
         self.trouble = None
+
+    async def ended(self) -> None:
+        """Wait until nothing is left of what was closed."""
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
+            self._leaving = None
 
     async def _ask(self, *command: Word) -> Any:
         if self._loop is not asyncio.get_running_loop():
