@@ -13,6 +13,11 @@ app = typer.Typer(name="certs", help="Make certificates of your own.", no_args_i
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DAYS_MOST = 825  # clients of Apple take no server certificate that is good for longer
 
+NameOption = Annotated[list[str] | None, typer.Option("--name", metavar="NAME", help="One more host name or address of the server; repeatable.")]  # fmt: skip
+DaysOption = Annotated[int, typer.Option("--days", metavar="DAYS", min=1, max=DAYS_MOST, help="How long they are good.")]  # fmt: skip
+ClientOption = Annotated[str | None, typer.Option("--client", metavar="NAME", help="A client's certificate too: clients/NAME, whose CN is NAME.")]  # fmt: skip
+UriOption = Annotated[list[str] | None, typer.Option("--uri", metavar="URI", help="A URI that the client's certificate names; repeatable.")]  # fmt: skip
+
 
 @app.callback()
 def _group() -> None:
@@ -22,35 +27,18 @@ def _group() -> None:
 @app.command()
 def create(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to.")] = Path("certs"),
-    name: Annotated[
-        list[str] | None,
-        typer.Option("--name", help="One more host name or address of the server; repeatable."),
-    ] = None,
-    days: Annotated[
-        int,
-        typer.Option("--days", min=1, max=DAYS_MOST, help="How long they are good."),
-    ] = DAYS_MOST,
-    client: Annotated[
-        str | None,
-        typer.Option(
-            "--client",
-            metavar="NAME",
-            help="A client's certificate too: clients/NAME, whose CN is NAME.",
-        ),
-    ] = None,
-    uri: Annotated[
-        list[str] | None,
-        typer.Option("--uri", help="A URI that the client's certificate names; repeatable."),
-    ] = None,
+    name: NameOption = None,
+    days: DaysOption = DAYS_MOST,
+    client: ClientOption = None,
+    uri: UriOption = None,
 ) -> None:
     """Make an authority (ca.crt, ca.key) and a server certificate for localhost signed by it (server.crt, server.key).
 
     Nothing is overwritten. Clients that trust ca.crt trust the server: curl --cacert certs/ca.crt
+    With --client the authority signs a client's certificate as well, for listeners with `client_certificates`.
 
     Example: authproxy certs create --name app.example.test
-
-    With --client the authority signs a client's certificate as well, for listeners with `client_certificates`:
-    authproxy certs create --client robot --uri spiffe://acme.test/robot
+    Example: authproxy certs create --client robot --uri spiffe://acme.test/robot
     """
     from authproxy.cli.certificates import CertificateProblem, alternative_name, uri_name
     from authproxy.cli.provisioning import provide_certificates, provide_client

@@ -18,6 +18,7 @@ from authproxy.cli import (
     init,
     key,
     keys,
+    pages,
     policy,
     serve,
     session,
@@ -51,6 +52,7 @@ app.add_typer(key.app, name="key")
 user.app.command()(totp.totp)
 app.add_typer(keys.app, name="keys")
 app.add_typer(certs.app, name="certs")
+pages.dress(app)
 
 
 def _version(wanted: bool) -> None:
@@ -90,7 +92,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        print(f"authproxy: {error}", file=sys.stderr)
+        what = (error.strerror or str(error)).lower()
+        print(f"authproxy: {error.filename}: {what}" if error.filename else f"authproxy: {what}", file=sys.stderr)  # fmt: skip
         sys.exit(1)
 
 

@@ -14,6 +14,19 @@ ConfigOption = Annotated[
 ]  # fmt: skip
 
 
+def require_authenticator(loaded: "Loaded", name: str | None) -> None:
+    """See that the configuration has the authenticator that an option names; None is none named.
+
+    Raises:
+        BadParameter: it has not.
+        ConfigError: it cannot be used.
+    """
+    known = loaded.usable().authenticators
+    if name is not None and name not in known:
+        text = f"there is no `{name}`; there is: {', '.join(known) or 'none'}"
+        raise typer.BadParameter(text, param_hint="--authenticator")
+
+
 def load_config(named: str | None) -> "Loaded":
     """The configuration that a command works with, as read (problems and all).
 

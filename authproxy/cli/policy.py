@@ -20,9 +20,13 @@ from authproxy.cli import (
 app = typer.Typer(
     name="policy", help="Explain, test, compare and describe policies.", no_args_is_help=True
 )
+app.command()(policy_explain.explain)
+app.command()(policy_test.test)
 app.command()(policy_diff.diff)
 app.command()(policy_reach.who)
 app.command()(policy_reach.what)
+app.command()(policy_replay.replay)
+app.command()(policy_replay.shadow_report)
 
 
 class Draft(StrEnum):
@@ -56,9 +60,3 @@ def schema(
 
     made = {Files.policies: policy_schema, Files.configuration: configuration_schema}[of]
     print(json.dumps(made(draft.value), indent=2, ensure_ascii=False))
-
-
-app.command()(policy_test.test)
-app.command()(policy_explain.explain)
-app.command()(policy_replay.replay)
-app.command()(policy_replay.shadow_report)

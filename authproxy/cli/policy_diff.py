@@ -51,7 +51,7 @@ NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="Policies as the
 FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]  # fmt: skip
 FailOnOption = Annotated[
     list[FailOn] | None,
-    typer.Option(help="Exit 1 where there are such differences; repeatable. `any`: all but renamed."),
+    typer.Option(metavar="KIND", help="Exit 1 where there are such differences: opens, closes, refusal, shadow, route, limits, renamed, none, or any: all but renamed; repeatable."),
 ]  # fmt: skip
 
 

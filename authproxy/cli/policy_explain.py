@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, load_config, require_authenticator
 
 
 class Format(StrEnum):
@@ -24,23 +24,38 @@ class Format(StrEnum):
 
 
 Texts = list[str] | None
-MethodArgument = Annotated[str | None, typer.Argument(help="The request's method.")]
-UrlArgument = Annotated[str | None, typer.Argument(help="The request's URL: https://host/path")]
-TokenOption = Annotated[str | None, typer.Option("--token", help="A token to present.")]
-SubjectOption = Annotated[
-    str | None, typer.Option("--subject", help="Instead of a token: who it is.")
+MethodArgument = Annotated[
+    str | None, typer.Argument(metavar="METHOD", help="The request's method.")
 ]
-GroupOption = Annotated[Texts, typer.Option("--group", help="A group of the subject; repeatable.")]
-ScopeOption = Annotated[Texts, typer.Option("--scope", help="A scope of the subject; repeatable.")]
+UrlArgument = Annotated[
+    str | None, typer.Argument(metavar="URL", help="The request's URL: https://host/path")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", metavar="T", help="A token to present.")
+]
+SubjectOption = Annotated[
+    str | None, typer.Option("--subject", metavar="S", help="Instead of a token: who it is.")
+]
+GroupOption = Annotated[
+    Texts, typer.Option("--group", metavar="G", help="A group of the subject; repeatable.")
+]
+ScopeOption = Annotated[
+    Texts, typer.Option("--scope", metavar="S", help="A scope of the subject; repeatable.")
+]
 ClaimOption = Annotated[
     Texts, typer.Option("--claim", metavar="NAME=JSON", help="A claim; repeatable.")
 ]
 AuthenticatorOption = Annotated[
-    str | None, typer.Option("--authenticator", help="Who verified the subject.")
+    str | None,
+    typer.Option(
+        "--authenticator",
+        metavar="A",
+        help="Who verified the subject; else the first of the route.",
+    ),
 ]
 ClientOption = Annotated[
     str | None,
-    typer.Option("--client", metavar="IP", help="The client's address.", show_default="127.0.0.1"),
+    typer.Option("--client", metavar="IP", help="The client's address; else 127.0.0.1."),
 ]
 HeaderOption = Annotated[
     Texts, typer.Option("--header", metavar="'N: v'", help="A request header; repeatable.")
@@ -116,6 +131,7 @@ def _would(config: str | None, parts: dict[str, Any], *, live: bool) -> dict[str
     from authproxy.trails import trail_folder
 
     loaded, now = load_config(config), time.time()
+    require_authenticator(loaded, parts["authenticator"])
     decides = verification(loaded, os.environ)
     decides.revocations, unread = known_revocations(loaded, os.environ, now)
     if unread and (parts["token"] is not None or parts["headers"]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, load_config, require_authenticator
 from authproxy.cli.policy_explain import claim_option
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ FormatOption = Annotated[Format, typer.Option("--format", help="text for people,
 
 
 def who(
-    method: Annotated[str, typer.Argument(help="The request's method.")],
-    url: Annotated[str, typer.Argument(help="The request's URL: https://host/path")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="The request's method.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The request's URL: https://host/path")],
     format: FormatOption = Format.text,
     config: ConfigOption = None,
 ) -> None:
@@ -53,11 +53,11 @@ def who(
 
 
 def what(
-    subject: Annotated[str | None, typer.Option(help="Who it is; else anybody.")] = None,
-    group: Annotated[Texts, typer.Option(help="A group of theirs; repeatable.")] = None,
-    scope: Annotated[Texts, typer.Option(help="A scope of theirs; repeatable.")] = None,
+    subject: Annotated[str | None, typer.Option(metavar="S", help="Who it is; else anybody.")] = None,
+    group: Annotated[Texts, typer.Option(metavar="G", help="A group of theirs; repeatable.")] = None,
+    scope: Annotated[Texts, typer.Option(metavar="S", help="A scope of theirs; repeatable.")] = None,
     claim: Annotated[Texts, typer.Option(metavar="NAME=JSON", help="A claim of theirs; repeatable.")] = None,
-    authenticator: Annotated[str | None, typer.Option(help="Who verified them; else any that the route takes.")] = None,
+    authenticator: Annotated[str | None, typer.Option(metavar="A", help="Who verified them; else any that the route takes.")] = None,
     client: Annotated[str | None, typer.Option(metavar="IP", help="Their address; else any.")] = None,
     format: FormatOption = Format.text,
     config: ConfigOption = None,
@@ -79,7 +79,7 @@ def what(
         dict(claim_option(text) for text in claim or ()), address,
         anonymous=not (subject or group or scope or claim or authenticator),
     )  # fmt: skip
-    loaded.usable()
+    require_authenticator(loaded, authenticator)
     told = [_reach(loaded, one) for one in reachable(loaded.policies.table, known)]
     if format is Format.json:
         print(json.dumps(told, indent=2, ensure_ascii=False))

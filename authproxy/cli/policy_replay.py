@@ -38,9 +38,7 @@ class FailOn(StrEnum):
 
 LogsArgument = Annotated[
     list[str],
-    typer.Argument(
-        metavar="LOG...", help="Decision logs or access logs, plain or gzip; - is stdin."
-    ),
+    typer.Argument(metavar="LOG", help="Decision logs or access logs, plain or gzip; - is stdin."),
 ]
 AgainstOption = Annotated[
     Path,
@@ -48,7 +46,7 @@ AgainstOption = Annotated[
 ]  # fmt: skip
 FailOption = Annotated[
     list[FailOn] | None,
-    typer.Option("--fail-on", help="What ends with exit status 1; repeatable. Any change, unless it is given."),
+    typer.Option("--fail-on", metavar="WHAT", help="What ends with exit status 1: allow-to-refuse, refuse-to-allow, other-refusal, other-route, undecidable, never, or any change; repeatable."),
 ]  # fmt: skip
 FormatOption = Annotated[
     Format, typer.Option("--format", help="text for people, json for programs.")
@@ -98,6 +96,8 @@ def _policies(config: str | None, against: Path) -> "Loaded":
     """
     from authproxy.config.load import DEFAULT_PLACES, find_config, load
 
+    if not against.exists():
+        raise typer.BadParameter(f"there is no `{against}`", param_hint="--against")
     inside = against / DEFAULT_PLACES[0]
     loaded = load(inside) if inside.is_file() else load(find_config(config, os.environ), against)
     loaded.usable()

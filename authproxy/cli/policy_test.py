@@ -28,7 +28,7 @@ class Format(StrEnum):
 
 PathsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE[:LINE]]...", help="Only the tests of these; also files of tests that the configuration does not name."),
+    typer.Argument(metavar="FILE[:LINE]", help="Only the tests of these; also files of tests that the configuration does not name."),
 ]  # fmt: skip
 WordsOption = Annotated[
     str | None,
@@ -41,8 +41,12 @@ MostOption = Annotated[
 CollectOption = Annotated[
     bool, typer.Option("--collect-only", "--co", help="Name the tests, run none.")
 ]
-VerboseOption = Annotated[int, typer.Option("-v", "--verbose", count=True, help="A line a test.")]
-QuietOption = Annotated[int, typer.Option("-q", "--quiet", count=True, help="Failures only.")]
+VerboseOption = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="A line a test.")
+]
+QuietOption = Annotated[
+    int, typer.Option("-q", "--quiet", count=True, show_default=False, help="Failures only.")
+]
 CoverageOption = Annotated[
     bool, typer.Option("--coverage", help="Name what no test exercised: routes, entries, sides of `when`.")
 ]  # fmt: skip

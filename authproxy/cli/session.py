@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, load_config, require_authenticator
 
 T = TypeVar("T")
 app = typer.Typer(name="session", help="See and end sessions of people.", no_args_is_help=True)
@@ -58,19 +58,22 @@ def revoke(
             await sessions.end(one, time.time())
         return len(found)
 
-    ended = _with_sessions(config, end)
+    ended = _with_sessions(config, end, of=authenticator)
     if not ended and session_id is not None:
         _fail("there is no such session; `authproxy session list` names them")
     print(f"ended {ended} session{'' if ended == 1 else 's'}")
 
 
-def _with_sessions(config: str | None, work: "Callable[..., Awaitable[T]]") -> T:
+def _with_sessions(
+    config: str | None, work: "Callable[..., Awaitable[T]]", *, of: str | None = None
+) -> T:
     from authproxy.authn.sessions import Sessions
     from authproxy.runtime import state_records, state_url
     from authproxy.state.store import StateUnavailable
 
     loaded = load_config(config)
     settings = loaded.usable()
+    require_authenticator(loaded, of)
     url = state_url(settings, os.environ)
     if url == "memory:":
         _fail("`state: {url: memory:}` is the server's own; no command reaches it")

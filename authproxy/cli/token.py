@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, load_config, require_authenticator
 
 app = typer.Typer(name="token", help="Make, read, verify and revoke tokens.", no_args_is_help=True)
 
@@ -162,9 +162,7 @@ def revoke(
     end = None if until is None else _moment(until, now)
     text = _read_token(token) if subject is None and jti is None else ""
     loaded = load_config(config)
-    if authenticator is not None and authenticator not in loaded.usable().authenticators:
-        known = ", ".join(loaded.usable().authenticators)
-        raise typer.BadParameter(f"there is only {known}", param_hint="--authenticator")
+    require_authenticator(loaded, authenticator)
     try:
         if subject is not None:
             done = revoke_all_of(loaded, os.environ, authenticator or "", subject, end, now)

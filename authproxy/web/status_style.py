@@ -37,7 +37,7 @@ table{width:100%;border-collapse:collapse;font-size:.875rem;font-variant-numeric
 th,td{padding:.5rem .75rem;text-align:left;vertical-align:middle;border-top:1px solid var(--edge)}
 th:first-child{padding-left:1.125rem}td:last-child,thead th:last-child{padding-right:1.125rem}
 thead th{font-size:.75rem;font-weight:600;color:var(--soft);padding-top:.375rem;padding-bottom:.375rem;border-top:0;white-space:nowrap}
-tbody th{font-weight:600;overflow-wrap:anywhere}
+tbody th{font-weight:600;min-width:7rem;overflow-wrap:anywhere}
 .n{text-align:right;white-space:nowrap}.plot{width:1%}
 .aside{font-size:.8125rem;font-weight:400;color:var(--soft)}th .aside{display:block}
 .empty,.none{color:var(--soft)}

@@ -166,3 +166,12 @@ def test_the_help_is_quick() -> None:
         timeout=30,
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """In plain words, without the number of the error."""
+    done = run("policy", "shadow-report", "nowhere.log", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "authproxy: nowhere.log: no such file or directory\n",
+    )

@@ -46,3 +46,18 @@ def test_none_is_said(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert "authproxy.yaml" in done.stderr
     assert "authproxy init" in done.stderr
+
+
+def test_an_authenticator_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    """A name with a typing error must not pass for a refusal, or for nobody's sessions."""
+    assert run("init", ".", cwd=tmp_path).returncode == 0
+    named = ("--authenticator", "token")
+    for words in (
+        ("policy", "explain", "GET", "https://localhost/", "--subject", "ann"),
+        ("policy", "what", "--group", "admins"),
+        ("session", "revoke", "--subject", "ann"),
+        ("token", "revoke", "--subject", "ann"),
+    ):
+        done = run(*words, *named, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "there is no `token`; there is: tokens, staff" in done.stderr

@@ -141,8 +141,9 @@ def test_standard_input_compressed(file: Path) -> None:
 
 
 def test_what_cannot_be_used_is_said(file: Path) -> None:
-    """No such policies, broken ones, no such log."""
-    assert isinstance(replay(file, log(file, {}), "nowhere").exception, ConfigError)
+    """No such policies (wrong usage, by the option: no line of the configuration has a part in it), broken ones, no such log."""
+    gone = replay(file, log(file, {}), "nowhere")
+    assert (gone.exit_code, "--against" in gone.stderr) == (2, True)
     (file.parent / "next" / "p.yaml").write_text("routes: [{}]\n")
     assert isinstance(replay(file, log(file, {}), "next").exception, ConfigError)
     assert isinstance(replay(file, file.parent / "gone.log", "strict").exception, OSError)
