@@ -73,7 +73,7 @@ class Authentication:
         self._readings = tuple(Reading(one, slot) for one in authenticators for slot in one.slots)
         # The commonest route by far has one; whether it is known can be asked without the lists below.
         first = self._readings[0].authenticator if len(self._readings) == 1 else None
-        quick = first is not None and first.memory > 0 and not first.proves
+        quick = first is not None and not first.proves
         self._only = self._readings[0] if quick else None
         slots = {reading.slot.name: reading.slot for reading in self._readings}.values()
         # RFC 9110 section 15.5.2: a 401 has at least one challenge, also where only cookies are read.
@@ -92,7 +92,8 @@ class Authentication:
         )
 
     def recall(self, presented: Presented, now: float, memo: dict[type, Any]) -> Identity | None:
-        """Who is calling, where that was verified a moment ago; None says nothing, `authenticate` does.
+        """Who is calling, where that was verified a moment ago or can be told without waiting; None says nothing,
+        `authenticate` does.
 
         `memo` belongs to these very headers (`model.fields.Fields`): the credential's digest is kept there.
 
@@ -101,7 +102,7 @@ class Authentication:
         """
         reading = self._only
         if reading is None:
-            return None
+            return self._recall_of_several(presented, now)
         kept, authenticator = memo.get(Authentication), reading.authenticator
         if kept is not None and kept[0] is reading and kept[1] is authenticator.fingerprint:
             key = kept[2]
@@ -109,12 +110,24 @@ class Authentication:
             credential = reading.slot.read(presented)
             if credential is None:
                 raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
-            key = reading.cache_key(credential)
+            key = reading.cache_key(credential) if authenticator.memory else credential
             memo[Authentication] = reading, reading.fingerprint, key
-        identity = self._cache.get(key, now)
+        if authenticator.memory:
+            identity = self._cache.get(key, now)
+        else:
+            identity = authenticator.recognize(key, now)
         if identity is None or not authenticator.in_time(identity, now):
             return None
         revocations = self._revocations
+        if revocations.watchful and (not revocations.known or revocations.why(identity)):
+            return None
+        return identity
+
+    def _recall_of_several(self, presented: Presented, now: float) -> Identity | None:
+        known = self._known(self._found(presented), now)
+        if known is None or known[0].authenticator.proves:
+            return None
+        identity, revocations = known[2], self._revocations
         if revocations.watchful and (not revocations.known or revocations.why(identity)):
             return None
         return identity
@@ -173,10 +186,12 @@ class Authentication:
         return None
 
     def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
-        if not reading.authenticator.memory:
-            return None
-        identity = self._cache.get(reading.cache_key(credential), now)
-        if identity is not None and reading.authenticator.in_time(identity, now):
+        authenticator = reading.authenticator
+        if authenticator.memory:
+            identity = self._cache.get(reading.cache_key(credential), now)
+        else:
+            identity = authenticator.recognize(credential, now)
+        if identity is not None and authenticator.in_time(identity, now):
             return identity
         return None
 

@@ -92,6 +92,12 @@ class Authenticator(ABC):
             Refusal: it is, and it is bad: `token_invalid`, `token_expired`; `state_unavailable` where nobody can tell.
         """
 
+    def recognize(self, credential: str, now: float) -> Identity | None:  # noqa: ARG002  # the interface
+        """Whose credential this is, where that can be told anew without waiting: asked of those whose verdicts may not be
+        remembered (`memory` 0). None says nothing, `judge` does. Never raises.
+        """
+        return None
+
     async def check_proof(
         self, identity: Identity, credential: str, slot: Slot, presented: Presented, now: float
     ) -> None:

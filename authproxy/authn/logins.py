@@ -9,6 +9,7 @@ from dataclasses import replace
 from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
 from authproxy.authn.sessions import Session, Sessions
 from authproxy.authn.slots import CookieSlot, Presented
+from authproxy.model.errors import Refusal
 from authproxy.model.identity import Identity
 
 IDENTITIES_MOST = 10_000
@@ -43,6 +44,19 @@ class LoginAuthenticator(Authenticator):
         if session is None or session.authenticator != self.name:
             return None
         return await self.current(session, now)
+
+    def recognize(self, credential: str, now: float) -> Identity | None:
+        session = self.sessions.glance(credential, now)
+        if session is None or session.authenticator != self.name or not self.settled(session, now):
+            return None
+        try:
+            return self.identity(session)
+        except Refusal:
+            return None
+
+    def settled(self, _session: Session, _now: float) -> bool:
+        """Does a living session say all itself at this moment, so that nobody need be asked?"""
+        return True
 
     async def current(self, session: Session, _now: float) -> Identity:
         """Who a living session is at this moment; where its login must ask somebody, it does.

@@ -132,9 +132,12 @@ class OidcAuthenticator(LoginAuthenticator):
         return LoggedIn(subject, data, tuple(marks))
 
     async def current(self, session: Session, now: float) -> Identity:
-        if now >= until(session):
+        if not self.settled(session, now):
             session = await self._refreshing.confirmed(session)
         return self.identity(session)
+
+    def settled(self, session: Session, now: float) -> bool:
+        return now < until(session)
 
     def _made(self, session: Session) -> Identity:
         claims = session.data.get("claims", {})

@@ -32,6 +32,9 @@ class MemoryRecords(Records):
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
         return self._living(kind, key, now)
 
+    def glance(self, kind: str, key: bytes, now: float) -> bytes | None:
+        return self._living(kind, key, now)
+
     async def update(self, kind: str, key: bytes, now: float, change: Change[T]) -> T:
         # Nothing is awaited, so nobody comes between.
         check_key(key)

@@ -45,6 +45,10 @@ class Records(ABC):
     async def get(self, kind: str, key: bytes, now: float) -> bytes | None:
         """The record of this key, while it is there."""
 
+    def glance(self, kind: str, key: bytes, now: float) -> bytes | None:  # noqa: ARG002  # the interface
+        """The record of this key, where that can be told without waiting; None says nothing, `get` does. Never raises."""
+        return None
+
     async def put(self, kind: str, key: bytes, value: bytes, expiry: float) -> None:
         """Write a record, whatever was there."""
         await self.update(kind, key, 0.0, lambda _: (value, expiry, None))

@@ -28,6 +28,8 @@ def authentication(request: Request) -> Coroutine[Any, Any, None] | None:
     exchange.identity = known
     if known.authenticator in engine.logins:
         check_session_use(exchange)
+        if engine.route.preserve_post and exchange.method == "POST":
+            return restore_form(request)
     return None
 
 
