@@ -154,7 +154,9 @@ async def test_a_session_is_refreshed_when_its_time_has_come(evil: EvilProvider)
         evil.person["groups"] = ["ops"]
         evil.lifetime = 600.0
         assert (await house.who(session_id)).groups == ("eng", "ops")
+        assert house.one.recognize(session_id, time.time()) is await house.who(session_id)
         await asyncio.sleep(1.1)
+        assert house.one.recognize(session_id, time.time()) is None  # somebody must be asked
         workers = [house.another() for _ in range(4)]
         found = await asyncio.gather(
             *(house.who(session_id, w) for w in workers for _ in range(10))

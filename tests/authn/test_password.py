@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from multidict import CIMultiDict
 
+from authproxy.authn.authentication import Authentication
 from authproxy.authn.authenticator import Credential
+from authproxy.authn.cache import IdentityCache
 from authproxy.authn.password import PasswordAuthenticator, who_left
 from authproxy.authn.password_mark import password_mark
 from authproxy.authn.passwords import TODAY, Kind, PasswordChecks, hash_password
 from authproxy.authn.rehashing import Rehashing
+from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.authn.slots import Presentation
 from authproxy.config.users import User, Users, read_users_file
@@ -20,6 +24,7 @@ from authproxy.model.errors import Refusal
 from authproxy.model.headers import IdentityProfile
 from authproxy.model.identity import Identity
 from authproxy.state.memory_records import MemoryRecords
+from tests.authn.tokens import verifier
 
 NOW = 1_800_000_000.0
 HASH = hash_password("correct horse")
@@ -118,6 +123,29 @@ async def test_sessions_are_never_remembered_elsewhere(sessions: Sessions) -> No
     """The caches of identities are not for them: one that was ended is over with the next request."""
     one = staff(sessions, ann=ANN)
     assert (one.memory, one.guessable, one.proves) == (0.0, False, False)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "beside tokens"])
+async def test_whose_session_it_is_is_told_without_waiting(
+    sessions: Sessions, several: bool
+) -> None:
+    """And told anew each time, also on one connection: who ended it, or left the file, is nobody."""
+    one, memo = staff(sessions, ann=ANN), dict[type, object]()
+    kinds = [verifier(), one] if several else [one]
+    door = Authentication(kinds, IdentityCache(), Revocations())
+    session_id = await begin(sessions)
+    shown = Presentation(CIMultiDict(Cookie=f"__Host-authproxy={session_id}"))
+    identity = await judged(one, session_id)
+    for _ in range(2):
+        assert door.recall(shown, NOW, memo) is identity
+    assert door.recall(shown, NOW + 43_200, memo) is None
+    session = await sessions.find(session_id, NOW)
+    assert session is not None
+    await sessions.end(session, NOW)
+    assert door.recall(shown, NOW, memo) is None
+    another = await begin(sessions, authenticator="other")
+    assert one.recognize(another, NOW) is None
+    assert staff(sessions).recognize(await begin(sessions), NOW) is None
 
 
 async def test_a_login_renews_an_old_hash(sessions: Sessions, tmp_path: Path) -> None:

@@ -53,6 +53,22 @@ async def test_a_session_is_found_by_its_id_and_by_nothing_else(
     assert session_id.encode() not in b"".join(key + value for key, value in kept)
 
 
+async def test_a_glance_finds_what_lives_and_nothing_else(
+    sessions: Sessions, records: MemoryRecords
+) -> None:
+    """By any of its ids, its use noted; what is over, and what another worker ended, is for `find` to speak of."""
+    session_id, session = await begin(sessions)
+    for one in (session_id, await sessions.admit(session)):
+        assert sessions.glance(one, NOW) == session
+        assert sessions.glance(one, NOW + IDLE) is None
+        assert sessions.glance(one[:-1], NOW) is None
+    assert sessions.glance(session_id, NOW + IDLE - 1) == session
+    await sessions.close()
+    assert sessions.glance(session_id, NOW + IDLE) is not None
+    await Sessions(records, IDLE, ABSOLUTE).end(session, NOW)
+    assert sessions.glance(session_id, NOW) is None
+
+
 async def test_it_is_over_when_it_was_idle_for_too_long(sessions: Sessions) -> None:
     """Use keeps it alive; the note of the use is written beside the request."""
     session_id, _ = await begin(sessions)

@@ -275,6 +275,7 @@ async def test_what_is_damaged_is_refused_and_kept(
     before = data.read_bytes() if data.exists() else None
     async with opened(tmp_path) as records:
         for _ in range(2):
+            assert records.glance("k", b"1", NOW) is None
             with pytest.raises(StateUnavailable, match=r"damaged .*put a backup"):
                 await records.get("k", b"1", NOW)
             with pytest.raises(StateUnavailable, match="move that directory away"):

@@ -50,6 +50,20 @@ async def test_a_record_is_read_as_it_was_written(records: Records) -> None:
     assert await records.get("k", B, NOW) is None
 
 
+async def test_a_glance_tells_what_is_there_or_nothing(records: Records) -> None:
+    """Never what was there: where it cannot tell without waiting, as with a Redis, it says nothing."""
+    await records.put("k", A, b"1", NOW + 9)
+    for value in (b"1", b"2"):
+        await records.put("k", A, value, NOW + 9)
+        assert records.glance("k", A, NOW) == (None if isinstance(records, RedisRecords) else value)
+    assert records.glance("k", A, NOW + 9) is None
+    assert records.glance("kk", A, NOW) is None
+    await records.remove("k", A)
+    assert records.glance("k", A, NOW) is None
+    records.close()
+    assert records.glance("k", A, NOW) is None
+
+
 async def test_kinds_do_not_meet(records: Records) -> None:
     """The same key of two kinds is two records, also where one kind's name begins as the other's."""
     await records.put("k", A, b"1", NOW + 1)
