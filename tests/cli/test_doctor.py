@@ -7,6 +7,7 @@ import pytest
 
 from authproxy.cli.doctor import examine
 from tests.cli.program import run, succeed
+from tests.end_to_end.served import free_port
 from tests.web.portal.browser import office
 
 
@@ -18,14 +19,22 @@ def config(tmp_path: Path) -> Path:
 
 def test_a_backend_that_is_not_there_is_told(config: Path) -> None:
     """In words and as JSON, with exit code 1; a proxy that does not run is only noted."""
+    ports = {
+        "127.0.0.1:9000": f"127.0.0.1:{free_port()}",
+        "127.0.0.1:8443": f"127.0.0.1:{free_port()}",
+    }
+    text = config.read_text()
+    for usual, free in ports.items():
+        text = text.replace(usual, free)
+    config.write_text(text)
     result = run("doctor", "--config", config)
     assert result.exit_code == 1
     assert (
-        "problem  backend: the backend `app` at http://127.0.0.1:9000 does not answer"
+        f"problem  backend: the backend `app` at http://{ports['127.0.0.1:9000']} does not answer"
         in result.output
     )
     assert "         start it, or correct `servers`" in result.output
-    assert "note     through: no proxy answers at 127.0.0.1:8443" in result.output
+    assert f"note     through: no proxy answers at {ports['127.0.0.1:8443']}" in result.output
     found = json.loads(run("doctor", "--format", "json", "--config", config).output)
     assert {"kind", "code", "text", "remedy"} == set(found[0])
 

@@ -126,7 +126,7 @@ def test_explain_knows_keys(config: Path) -> None:
     text = succeed(
         "policy", "explain", "GET", "https://localhost/admin/x", "--token", key, "--config", config
     )
-    assert "identity: build by keys, groups ['admins']" in text
+    assert 'identity: build by keys, groups ["admins"]' in text
     assert text.endswith("verdict: allow\n")
     assert key not in text
 

@@ -74,13 +74,13 @@ async def test_cve_2022_2860_no_cookie_comes_back_as_our_session(cookie: str) ->
 
 async def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """Lines of the access log that are lost make one warning, not one each; requests go on."""
-    with caplog.at_level(logging.WARNING, "authproxy.telemetry.access_log"):
+    with caplog.at_level(logging.WARNING, "authproxy.telemetry.line_log"):
         async with playbook(logging={"access": {"path": "/dev/full"}}) as p:
             log = p.runtime.access_log
             for lost in (1, 2, 3):
                 assert (await p.request("GET", "/")).status == 200
                 await until(lambda lost=lost: log.lost == lost)  # type: ignore[misc]
-    said = [r.getMessage() for r in caplog.records if r.name.endswith("access_log")]
+    said = [r.getMessage() for r in caplog.records if r.name.endswith("line_log")]
     assert said == [
         "lines of the access log /dev/full are being lost (1 so far): no space left on device"
     ]
