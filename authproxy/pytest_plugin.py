@@ -5,6 +5,7 @@ fixture is used.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,12 +34,29 @@ def _config(config: pytest.Config) -> str | None:
     return str(config.rootpath / written) if written else None
 
 
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Where the configuration cannot be used, its problems are what the test says: no traceback of ours."""
+    from authproxy.model.errors import ConfigError
+
+    problems = ""
+    try:
+        yield
+    except ConfigError as error:
+        problems = "\n".join(map(str, error.problems))
+    if problems:
+        where = f"--authproxy-config FILE, or {OPTION} in pytest's configuration, says which it is"
+        pytest.fail(f"authproxy's configuration cannot be used ({where}):\n{problems}", pytrace=False)  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def authproxy_policy(pytestconfig: pytest.Config) -> "PolicySet":
     """The policies, ready for `authproxy.policy.decide`; no key and no secret is read."""
     from authproxy.policy import load
 
-    return load(_config(pytestconfig))
+    with _usable():
+        policies = load(_config(pytestconfig))
+    return policies
 
 
 @pytest.fixture(scope="session")
@@ -46,5 +64,5 @@ def authproxy_server(pytestconfig: pytest.Config) -> "Iterator[TrialServer]":
     """The real proxy with these policies on a free port of the loopback, a backend that tells what it got, and test tokens."""
     from authproxy.cli.trial import serve_trial
 
-    with serve_trial(_config(pytestconfig)) as server:
+    with _usable(), serve_trial(_config(pytestconfig)) as server:
         yield server

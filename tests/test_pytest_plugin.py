@@ -76,6 +76,17 @@ def test_the_configuration_may_stand_in_pytests_own(
     result.assert_outcomes(passed=1)
 
 
+def test_a_configuration_that_is_not_there_is_said(pytester: pytest.Pytester) -> None:
+    """By the option that names it, and without a traceback of ours."""
+    pytester.makepyfile("def test_a(authproxy_policy): ...")
+    result = pytester.runpytest_subprocess("--authproxy-config", "nowhere.yaml")
+    result.assert_outcomes(errors=1)
+    said = result.stdout.str()
+    assert "--authproxy-config FILE" in said
+    assert "nowhere.yaml:1:1: error: no-such-file" in said
+    assert "load.py" not in said
+
+
 def listening(port: int) -> bool:
     """Does anybody listen there?"""
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
