@@ -2,15 +2,12 @@
 
 import pytest
 
-from authproxy.model.address import parse_address
 from authproxy.model.identity import Identity
-from authproxy.policy.caller import Known
 from authproxy.policy.document import CaseIdentity
 from authproxy.policy.offline import PolicySet, decide_request, exchange_for
-from authproxy.policy.reach import what
-from authproxy.policy.table import Route
 from tests.policy.generated import Maker, compiled
-from tests.policy.naive import Asked, Decision, Json, decide
+from tests.policy.naive import Asked, Decision, decide
+from tests.policy.readings import reached
 
 NOW = 1_700_000_000.0
 
@@ -23,17 +20,6 @@ def offline(policies: PolicySet, asked: Asked) -> Decision:
     who = None if asked.who is None else CaseIdentity.model_validate(asked.who)
     found = decide_request(policies, exchange, who, asked.headers)
     return Decision(found.verdict, found.route, bool(found.shadow))
-
-
-def reached(route: Route, policies: PolicySet, asked: Asked) -> set[tuple[str, bool]]:
-    """What `policy what` says that this caller may come to at the route."""
-    who: Json = asked.who or {}
-    known = Known(
-        who.get("subject"), who.get("authenticator"), frozenset(who.get("groups", ())), frozenset(who.get("scopes", ())),
-        who.get("claims", {}), parse_address(asked.client), anonymous=asked.who is None,
-    )  # fmt: skip
-    (found,) = (one for one in what(policies.table, known) if one.route is route)
-    return {(outcome.code, outcome.shadow) for outcome in found.possible}
 
 
 def check(seeds: range, requests: int, *, every: int) -> int:
@@ -50,7 +36,7 @@ def check(seeds: range, requests: int, *, every: int) -> int:
             assert offline(policies, asked) == wanted, (seed, asked)
             preflight = "Origin" in asked.headers and asked.method == "OPTIONS"
             if wanted.route is not None and number % every == 0 and not preflight:
-                possible = reached(by_name[wanted.route], policies, asked)
+                possible = reached(by_name[wanted.route], asked)
                 assert (wanted.verdict, wanted.shadow) in possible, (seed, asked)
     return number
 
