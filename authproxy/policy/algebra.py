@@ -84,7 +84,7 @@ class Algebra:
     """
 
     def __init__(self, routes: Sequence[Route], diagram: Diagram | None = None) -> None:
-        self.diagram = diagram or Diagram()
+        self.diagram = Diagram() if diagram is None else diagram
         asked = [name for route in routes for name in route.authenticators]
         asked += _names(routes, "authenticators")
         self.authenticator = Code(_AUTHENTICATOR, list(dict.fromkeys(asked)))

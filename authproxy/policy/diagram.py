@@ -29,6 +29,10 @@ class Diagram:
         self._numbers: dict[tuple[int, int, int], int] = {}
         self._memo: dict[tuple[int, int, int], int] = {}
 
+    def __len__(self) -> int:
+        """How many nodes there are so far."""
+        return len(self._nodes)
+
     def node(self, variable: int, low: int, high: int) -> int:
         """`high` where the variable is true, else `low`; both ask only variables after it."""
         if low == high:

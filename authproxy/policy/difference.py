@@ -14,7 +14,7 @@ from authproxy.model.rate import STRATEGIES
 from authproxy.policy.algebra import Algebra, Outcome
 from authproxy.policy.caller import Caller, caller_of
 from authproxy.policy.decide import judge, presenting
-from authproxy.policy.diagram import FALSE, TRUE, TooLarge
+from authproxy.policy.diagram import FALSE, TRUE, Diagram, TooLarge
 from authproxy.policy.offline import exchange_for
 from authproxy.policy.table import Leaf, Route, RouteLimit, Table
 from authproxy.policy.targets import CLASSES_MOST, TargetClass, Walk
@@ -29,6 +29,7 @@ KINDS: dict[Kind, str] = {
     "limits": "is allowed as it was, under other rate limits",
     "renamed": "is treated as it was, by a route of another name",
 }
+WORK_MOST = 10_000_000  # nodes for the conditions of all pairs of routes
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT")
 PREFLIGHT_FIELDS = (("Origin", "https://origin.example"), ("Access-Control-Request-Method", "GET"))
 
@@ -97,8 +98,8 @@ def compare(old: Table, new: Table, now: float) -> Comparison:
 _ORDER = "the order of authenticate"
 
 
-def content(route: Route) -> Hashable:
-    """All that a route does with what is matched to it; equal for routes that do the same."""
+def content(route: Route) -> tuple[Hashable, ...]:
+    """All that a route does with what is matched to it; equal for routes that do the same. Its name is first."""
     who = (frozenset(route.authenticators), route.allow, route.deny, route.second_factor)
     how = (route.shadow, route.forward_preflight, route.allowed_doubts)
     return (route.name, who, how, tuple(_served(route).items()), _limits(route))
@@ -145,7 +146,8 @@ class _Comparing:
         routes = [route for table in self.tables for route in table.routes]
         self._doubts = sorted(frozenset().union(*(route.allowed_doubts for route in routes)))
         self._contents = {id(route): content(route) for route in routes}
-        self._pairs: dict[tuple[object, ...], list[_Found]] = {}
+        self._pairs: dict[tuple[object, ...], list[_Found] | None] = {}
+        self._work = 0  # nodes, over all pairs
         self._grouped: dict[tuple[object, ...], Difference] = {}
 
     def run(self) -> Comparison:
@@ -178,18 +180,36 @@ class _Comparing:
     def _differences(self, old: _Reached, new: _Reached, method: str) -> list[_Found]:
         if isinstance(old, str) and old == new:
             return []
-        key = (*map(_key, (old, new)), method == "OPTIONS")
+        named = isinstance(old, Route) and isinstance(new, Route) and old.name == new.name
+        # What routes are called decides nothing else: where many say the same, it is solved once.
+        key = (self._said(old), self._said(new), named, method == "OPTIONS")
         if key not in self._pairs:
-            same = isinstance(old, Route) and isinstance(new, Route) and self._contents[id(old)] == self._contents[id(new)]  # fmt: skip
-            try:
-                self._pairs[key] = [] if same else list(_solve(old, new, method))
-            except TooLarge:
-                said = (
-                    f"{_name(old)} and {_name(new)}: their conditions are too many to be compared"
-                )
-                self.result.bounds.append(said)
-                self._pairs[key] = []
-        return self._pairs[key]
+            same = named and key[0] == key[1]
+            self._pairs[key] = [] if same else self._solved(old, new, method)
+        found = self._pairs[key]
+        if found is None:
+            self._bound(f"{_name(old)} and {_name(new)}: their conditions are too many to be compared")  # fmt: skip
+        return found or []
+
+    def _said(self, reached: _Reached) -> Hashable:
+        return self._contents[id(reached)][1:] if isinstance(reached, Route) else reached
+
+    def _solved(self, old: _Reached, new: _Reached, method: str) -> list[_Found] | None:
+        """The differences of this pair; None where they are too many to be found."""
+        if self._work >= WORK_MOST:
+            self._bound(f"the conditions of all routes need more than {WORK_MOST:,} nodes: the rest was not compared")  # fmt: skip
+            return []
+        diagram = Diagram()
+        try:
+            return list(_solve(old, new, method, diagram))
+        except TooLarge:
+            return None
+        finally:
+            self._work += len(diagram)
+
+    def _bound(self, said: str) -> None:
+        if said not in self.result.bounds:
+            self.result.bounds.append(said)
 
     def _note(
         self, target: TargetClass, method: str, said: str, reached: tuple[_Reached, _Reached], found: _Found,
@@ -254,8 +274,8 @@ def _reached(leaf: Leaf | None, method: str, doubts: frozenset[str]) -> _Reached
     return route or ("no_route" if leaf is None else "method_not_allowed")
 
 
-def _solve(old: _Reached, new: _Reached, method: str) -> Iterator[_Found]:
-    algebra = Algebra([r for r in (old, new) if isinstance(r, Route)])
+def _solve(old: _Reached, new: _Reached, method: str, diagram: Diagram) -> Iterator[_Found]:
+    algebra = Algebra([r for r in (old, new) if isinstance(r, Route)], diagram)
     was, now = (
         algebra.outcomes(r, method) if isinstance(r, Route) else {Outcome(r): TRUE}
         for r in (old, new)

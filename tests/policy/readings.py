@@ -13,8 +13,8 @@ from authproxy.model.source import Source
 from authproxy.policies import policy_set, slots_of
 from authproxy.policy.caller import Known
 from authproxy.policy.cases import Case, run_case
+from authproxy.policy.condition import Entry
 from authproxy.policy.document import CaseDocument, CaseIdentity
-from authproxy.policy.entries import Entry
 from authproxy.policy.offline import PolicySet, decide_request, exchange_for
 from authproxy.policy.reach import Way, what, who
 from authproxy.policy.recorded import replayed

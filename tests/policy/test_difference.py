@@ -1,5 +1,7 @@
 """What two sets of policies differ in: kinds, words and bounds. That nothing is missed is `test_mutations.py`'s matter."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from authproxy.policy import difference
@@ -89,3 +91,35 @@ def test_too_many_classes_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(difference, "CLASSES_MOST", 0)
     found = compared(BASE, route_text(allow="[{groups: [ops]}]"))
     assert found.bounds == ["there are more than 0 classes of targets: the rest was not compared"]
+
+
+def many(groups: str, number: int = 20) -> str:
+    """Routes that say the same, each of another name and for another path."""
+    route = route_text(allow=f"[{{groups: [{groups}]}}]").removeprefix("routes: [")[:-1]
+    made = (
+        route.replace("name: r", f"name: r{n}").replace("/a/**", f"/{n}/**") for n in range(number)
+    )
+    return f"routes: [{', '.join(made)}]"
+
+
+def test_what_many_routes_say_is_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty routes that change in the same way are twenty differences, each with its own witness, and solved once."""
+    solve = Mock(wraps=difference._solve)
+    monkeypatch.setattr(difference, "_solve", solve)
+    found = compared(many("eng"), many("eng, ops")).differences
+    assert {(one.kind, one.confirmed, one.was.route.name) for one in found if one.was.route} == {
+        ("opens", True, f"r{n}") for n in range(20)
+    }
+    assert len({one.witness.url for one in found}) == 20
+    assert solve.call_count == 1
+
+
+def test_too_much_work_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past so many nodes over all routes nothing more is solved, and that is said; what was found before is told."""
+    monkeypatch.setattr(difference, "WORK_MOST", 10)
+    new = many("ops").replace("[ops]", "[qa]", 1)
+    found = compared(many("eng"), new)
+    assert found.bounds == [
+        "the conditions of all routes need more than 10 nodes: the rest was not compared"
+    ]
+    assert {one.was.route.name for one in found.differences if one.was.route} == {"r0"}
