@@ -37,7 +37,7 @@ from authproxy.policy.outbound import Outbound
 from authproxy.policy.record import Recorder, reads_of
 from authproxy.policy.table import Route, RouteLimit, Table
 from authproxy.rate_limits.limiter import Limiter, limiter_over
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import FAILED, Step
 from authproxy.state.memory import MemoryStore
 from authproxy.state.opening import open_records, open_store, redis_access
 from authproxy.state.records import Records
@@ -371,7 +371,7 @@ def global_limits(config: Config) -> list[RouteLimit]:
 
 def _failures_step(config: Config) -> Step:
     rate = parse_rate(config.failed_authentications)
-    return Step([RouteLimit("failed-authentications", rate, "address")], "failed")
+    return Step([RouteLimit("failed-authentications", rate, "address")], FAILED)
 
 
 def _recorder(loaded: Loaded, decides: Verification) -> Recorder:

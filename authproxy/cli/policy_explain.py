@@ -168,7 +168,8 @@ def _show(found: dict[str, Any], format: Format, expect: str | None) -> None:
     from authproxy.cli.explanation_text import render_text
 
     if format is Format.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        # In ASCII: what a caller sent must be no command of a terminal.
+        print(json.dumps(found, indent=2))
     else:
         print(render_text(found, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     if expect is not None and found["verdict"] != expect:

@@ -52,6 +52,9 @@ class TextReport:
         if tally.withheld:
             many = ", ".join(f"{route} {count}" for route, count in tally.withheld.most_common(20))
             _say("", f"of those that pass, shadow mode would withhold a refusal from: {many}")
+        if tally.doubtful:
+            many = ", ".join(f"{route} {count}" for route, count in tally.doubtful.most_common(20))
+            _say("", f"of those that pass, nobody can tell whether only by shadow mode, as it was not recorded: {many}")
         _say(*_damage(reader.damaged))
         if tally.changes or tally.undecidable or reader.damaged.count:
             _say("")
@@ -136,6 +139,7 @@ class JsonReport:
                 {**common, **group.told()} for common, group in tally.unknown.largest()
             ],
             "withheld_by_shadow": dict(tally.withheld),
+            "perhaps_withheld_by_shadow": dict(tally.doubtful),
             "left": dict(tally.left),
             "lines": reader.lines,
             "changed": {change.value: count for change, count in tally.changes.items()},

@@ -124,6 +124,7 @@ class Tally:
         self.groups = Groups(("change", "old", "new", "old_route", "route", "reason"))
         self.unknown = Groups(("route", "why"))
         self.withheld: Counter[str] = Counter()  # by route: whom shadow mode would let pass
+        self.doubtful: Counter[str] = Counter()  # by route: whom it might
 
     @property
     def decided(self) -> int:
@@ -142,6 +143,8 @@ class Tally:
             self.left[after.code] += 1
         if after.shadow:
             self.withheld[after.route] += 1
+        if after.doubt:
+            self.doubtful[after.route] += 1
         change = change_of(before, after)
         if change is None:
             self.unchanged += 1

@@ -28,7 +28,8 @@ KEPT_MOST = 65536
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a request comes to: `allow` or a code, the name of its route, and why. Where `unknown` says what is missing,
-    nobody can tell; where it was `left`, the policies do not decide it and it stays as it was.
+    nobody can tell; where it was `left`, the policies do not decide it and it stays as it was. `doubt` says what is missing
+    where it passes for certain, and nobody can tell whether only by shadow mode.
     """
 
     code: str
@@ -36,6 +37,7 @@ class Outcome:
     reason: str = ""
     shadow: str = ""
     unknown: str = ""
+    doubt: str = ""
     left: bool = False
 
 
@@ -153,8 +155,12 @@ class Replay:
     def _enforced(self, route: Route, record: Recorded) -> Outcome:
         ways = self._of(route, record)
         best = _outcome(ways.best, record)
-        if ways.missing and _outcome(ways.worst, record).code != best.code:
-            return Outcome("", route.name, unknown=ways.missing)
+        if ways.missing:
+            worst = _outcome(ways.worst, record)
+            if worst.code != best.code:
+                return Outcome("", route.name, unknown=ways.missing)
+            if worst.shadow != best.shadow:
+                return replace(best, shadow="", doubt=ways.missing)
         return best
 
     def _of(self, route: Route, record: Recorded) -> _Ways:

@@ -26,6 +26,10 @@ class Terms(NamedTuple):
     policy: str  # its member of RateLimit-Policy, which never changes (draft-ietf-httpapi-ratelimit-headers-10)
 
 
+# Scopes of limits that are of no route; routes are never named so (their names have no slash).
+LOGINS, FAILED, KEPT_FORMS = "/logins", "/failed", "/kept-forms"
+
+
 @lru_cache(maxsize=4096)
 def _terms(limit: RouteLimit) -> Terms:
     rate = limit.rate
@@ -98,7 +102,7 @@ def _address(client: str) -> int:
 
 
 class Step:
-    """Limits that are taken all or none. `scope` is the route's name; empty for those of every request.
+    """Limits that are taken all or none. `scope` is the route's name, or one of those above; empty for those of every request.
 
     `only` is the limit of a step that has just one, and that one enforced: nearly every step.
     """
@@ -155,7 +159,7 @@ class AccountStep(Step):
     __slots__ = ("_who",)
 
     def __init__(self, limits: Sequence[RouteLimit], who: str) -> None:
-        super().__init__(limits, "logins")
+        super().__init__(limits, LOGINS)
         self._who = who
 
     def charges(self, _exchange: Exchange) -> list[Charge]:

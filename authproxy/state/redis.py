@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio.connection import Connection
@@ -60,9 +60,9 @@ class RedisAccess:
 
     place: RedisPlace
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     sentinel_username: str | None = None
-    sentinel_password: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     timeout: float = 0.5

@@ -14,6 +14,8 @@ from authproxy.model.target import parse_target
 from authproxy.policy.record import Record, Recorder, written
 
 _Kept = tuple[Any, ...]
+# Characters of header fields that are kept of a request: what anybody sends must not fill the memory (four bytes each).
+FIELDS_MOST = 4096
 
 
 class Trail:
@@ -42,13 +44,22 @@ class Trail:
             exchange.client, exchange.client_text, exchange.chain, exchange.scheme,
             None if target is None else target.raw_path,  # never the query
             exchange.route, exchange.identity, exchange.admitted, exchange.code, exchange.reason, exchange.shadow,
-            exchange.status, exchange.limit_lines, None if caller is None else caller(exchange),
+            exchange.status, exchange.limit_lines, None if caller is None else _bounded(caller(exchange), exchange),
         ))  # fmt: skip
 
     def find(self, request_id: object) -> Record | None:
         """What happened to the last request of this id: the record of its decision, and what was answered."""
         kept = next((one for one in reversed(self.kept) if one[0] == request_id), None)
         return None if kept is None else _found(kept)
+
+
+def _bounded(caller: Record, exchange: Exchange) -> Record:
+    """The part of the caller; of one with long fields without them, and that said."""
+    # The fields are seldom that long, so their sum is seldom made.
+    if exchange.fields.size <= FIELDS_MOST or sum(map(len, caller.get("headers", {}).values())) <= FIELDS_MOST:  # fmt: skip
+        return caller
+    kept = {name: part for name, part in caller.items() if name != "headers"}
+    return {**kept, "withheld": [*caller.get("withheld", ()), "headers"]}
 
 
 def _found(kept: _Kept) -> Record:

@@ -83,6 +83,18 @@ def test_what_policies_read_is_there(world: World) -> None:
     assert "only what policies read is remembered" in " ".join(found["notes"])
 
 
+def test_no_answer_is_a_command_of_a_terminal(world: World) -> None:
+    """What a caller wrote into a header that policies read is shown escaped, as text and as JSON."""
+    token = world.issuer.token(groups=["ops"], team="blue")
+    team = "\x9b31m\u202e".encode().decode("latin-1")
+    request_id = world.ask("/g/1", Authorization=f"Bearer {token}", X_Team=team)
+    for form in ("json", "text"):
+        words = ("--request-id", request_id, "--config", str(world.file), "--format", form)
+        shown = run("policy", "explain", *words).stdout
+        assert "31m" in shown
+        assert not {"\x9b", "\u202e"} & set(shown)
+
+
 def test_each_verdict_is_what_was_answered(world: World) -> None:
     """Also those that no policy makes: credentials, limits, shadow, preflights, no route, our own pages."""
     token = world.issuer.token(groups=["ops"])

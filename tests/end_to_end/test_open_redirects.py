@@ -15,7 +15,7 @@ from authproxy.authn import passwords
 from authproxy.authn.tickets import browser_mark
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import LOGINS, Step
 from authproxy.web.portal import departure, handover
 from authproxy.web.portal.portal import CODE, HANDOVER, LOGIN, RESEND, TICKET, USERINFO
 from tests import playbook
@@ -105,7 +105,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is bounded or costly on purpose has no part in this."""
     monkeypatch.setattr(playbook, "LONGEST", 120.0)
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(1, 8, 1))
-    many = Step([RouteLimit("many", parse_rate("1000000/minute"), "address")], "logins")
+    many = Step([RouteLimit("many", parse_rate("1000000/minute"), "address")], LOGINS)
     monkeypatch.setattr(departure, "BEGINNINGS", many)
     monkeypatch.setattr(handover, "ISSUED", many)
 

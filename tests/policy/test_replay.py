@@ -11,6 +11,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.fields import read_fields
 from authproxy.model.headers import HeaderRules
 from authproxy.model.identity import Identity
+from authproxy.policy.changes import Tally
 from authproxy.policy.decide import judge
 from authproxy.policy.record import Recorder, reads_of, written
 from authproxy.policy.recorded import Recorded, replayed
@@ -138,6 +139,18 @@ def test_what_is_missing_but_decides_nothing(more: str, code: str) -> None:
     """Where the outcome is the same whatever is missing, it is decided."""
     found = outcome(recorded(table(ALL)), f"/a: authenticate: [tokens], {more}")
     assert (found.code, found.unknown) == (code, "")
+
+
+def test_what_shadow_mode_withholds_is_not_guessed() -> None:
+    """Where it passes both ways, but one of them only by shadow mode, that is said, and counted as nothing else."""
+    record, tally = recorded(table(f"/a: {TOKENS}[{{scopes: [read]}}]")), Tally()
+    found = outcome(record, f"/a: {TOKENS}[{{groups: [ops]}}], mode: shadow")
+    assert (found.code, found.shadow, found.unknown, found.doubt) == ("allow", "", "", "groups was not recorded")  # fmt: skip
+    known = outcome(record, f"/a: {TOKENS}[{{scopes: [write]}}], mode: shadow")
+    assert (known.code, known.shadow, known.unknown, known.doubt) == ("allow", "forbidden", "", "")
+    for one in (found, known):
+        assert tally.note(record, Outcome("allow", "r0"), one) is None
+    assert (tally.withheld, tally.doubtful, tally.unchanged) == ({"r0": 1}, {"r0": 1}, 2)
 
 
 def test_a_second_factor_needs_how_somebody_logged_in() -> None:

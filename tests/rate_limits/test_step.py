@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from authproxy.model.address import parse_address
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.identity import Identity
 from authproxy.model.rate import Balance, parse_rate
+from authproxy.policy.document import RouteName
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import Step, limit_headers
+from authproxy.rate_limits.step import FAILED, KEPT_FORMS, LOGINS, Step, limit_headers
 
 
 def exchange(client: str = "192.0.2.1", **identity: Any) -> Exchange:
@@ -77,6 +79,13 @@ def test_scopes_and_names_are_apart() -> None:
     assert key(limit("route"), exchange(subject="bob")) == key(
         limit("route"), exchange("203.0.113.1")
     )
+
+
+@pytest.mark.parametrize("scope", [LOGINS, FAILED, KEPT_FORMS])
+def test_no_route_counts_with_us(scope: str) -> None:
+    """Limits of our own are in scopes that no route can be called, so none fills them or is filled by them."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(RouteName).validate_python(scope)
 
 
 def test_charges_carry_their_weight() -> None:

@@ -13,7 +13,7 @@ from authproxy.model.target import parse_target
 from authproxy.policy.record import Recorder
 from authproxy.policy.recorded import replayed
 from authproxy.policy.table import Route
-from authproxy.telemetry.trail import Trail
+from authproxy.telemetry.trail import FIELDS_MOST, Trail
 from tests.playbook import GUARDED, Proxy, playbook, token
 from tests.telemetry.test_access_log import exchange
 from tests.wire import request
@@ -99,6 +99,19 @@ def test_nothing_secret_is_kept_alive() -> None:
         assert not holds(trail, "secret")
     found = (trail.find("r") or {})["record"]
     assert (found["headers"], found["withheld"]) == ({"x-team": "blue"}, ["headers/x-api-key"])
+
+
+def test_long_fields_are_not_kept() -> None:
+    """What anybody sends fills no memory: of long fields that policies read only that they were long is kept."""
+    trail = Trail(3, HEADERS)
+    for number, size in enumerate((100, FIELDS_MOST, FIELDS_MOST + 1)):
+        fields = Fields([(b"X-Team", b"t" * size), (b"X-Api-Key", b"k")])
+        fields.size = size + 40
+        trail.keep(exchange(request_id=f"r{number}", fields=fields))
+    records = [(trail.find(f"r{number}") or {})["record"] for number in range(3)]
+    assert [len(one.get("headers", {}).get("x-team", "")) for one in records] == [100, FIELDS_MOST, 0]  # fmt: skip
+    assert records[2]["withheld"] == ["headers/x-api-key", "headers"]
+    assert not holds(trail, "t" * (FIELDS_MOST + 1))
 
 
 def test_what_was_never_decided_is_told_as_far_as_it_is_known() -> None:

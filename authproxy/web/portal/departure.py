@@ -12,7 +12,7 @@ from authproxy.authn.oidc import OidcAuthenticator
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import done
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import LOGINS, Step
 from authproxy.web.compat import Request
 from authproxy.web.own_site import own_origin
 from authproxy.web.portal.forms import new_secret
@@ -21,7 +21,7 @@ from authproxy.web.portal.portal import LOGIN, Portal
 from authproxy.web.portal.storage import set_cookie
 
 # Each is a record on the disk: as many as a crowd behind one address needs.
-BEGINNINGS = Step([RouteLimit("logins-begun", parse_rate("300/minute"), "address")], "logins")
+BEGINNINGS = Step([RouteLimit("logins-begun", parse_rate("300/minute"), "address")], LOGINS)
 
 
 async def depart(

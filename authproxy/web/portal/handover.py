@@ -18,7 +18,7 @@ from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import FRONT, return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import done
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import LOGINS, Step
 from authproxy.web.compat import Request
 from authproxy.web.own_site import own_origin
 from authproxy.web.portal.forms import new_secret
@@ -29,7 +29,7 @@ from authproxy.web.portal.storage import set_cookie
 _MARK = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAMES = frozenset({"host", "next", "browser"})
 # Each is a record on the disk, for half a minute.
-ISSUED = Step([RouteLimit("tickets", parse_rate("300/minute"), "address")], "logins")
+ISSUED = Step([RouteLimit("tickets", parse_rate("300/minute"), "address")], LOGINS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import done
-from authproxy.rate_limits.step import Step, limit_headers
+from authproxy.rate_limits.step import KEPT_FORMS, Step, limit_headers
 from authproxy.web.answer import Answer, advice, respond, wants_page
 from authproxy.web.body import replace_body
 from authproxy.web.compat import Request
@@ -45,7 +45,7 @@ KEPT = Step(
         RouteLimit("forms-of-address", parse_rate("10/minute"), "address"),
         RouteLimit("forms", parse_rate("200/minute"), "route"),
     ],
-    "kept-forms",
+    KEPT_FORMS,
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from authproxy.authn import provider as asking
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import LOGINS, Step
 from authproxy.web.portal import departure
 from tests.openid import DISCOVERY, says
 from tests.web.portal.browser import COOKIE, SCRIPT, users_text
@@ -123,7 +123,7 @@ async def test_a_login_leads_to_our_own_pages_alone(wanted: str) -> None:
 
 async def test_nobody_begins_logins_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a record on the disk: an address begins so many."""
-    step = Step([RouteLimit("logins-begun", parse_rate("2/hour"), "address")], "logins")
+    step = Step([RouteLimit("logins-begun", parse_rate("2/hour"), "address")], LOGINS)
     monkeypatch.setattr(departure, "BEGINNINGS", step)
     async with company() as (p, provider):
         ann = Person(p, provider)
