@@ -275,3 +275,11 @@ async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch, redis: Redis) 
 async def test_what_redis_says_is_bounded(redis: Redis) -> None:
     """However long an error of it is, a log line stays one."""
     assert len(await fails(redis, "x" * 5000)) < 400
+
+
+def test_no_secret_in_what_it_is_shown_as() -> None:
+    """Whoever prints how a Redis is reached prints no password."""
+    place = parse_redis_url("redis://127.0.0.1:1/0")
+    assert place is not None
+    access = RedisAccess(place, "u", "secret-one", "s", "secret-two")
+    assert "secret" not in repr(access)
