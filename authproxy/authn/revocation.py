@@ -143,7 +143,10 @@ class Revocations:
         while fresh := await records.since(KIND, reached, now, LEARN_STEP):
             for record in fresh:
                 grown = self._add(record) or grown
-                lost.discard(record.key)
+                if ENTRY.unpack(record.value) == self._held(record.key):
+                    lost.discard(
+                        record.key
+                    )  # an older state of it says less, and is given back too
             reached = fresh[-1].sequence
         self._sequence, self._epoch = max(latest, reached), epoch
         self._missing = [*lost, *self._missing]
@@ -152,9 +155,8 @@ class Revocations:
     async def _give_back(self, records: Records, now: float) -> None:
         """Write what the records have lost, a little at a time: whoever starts after us must know it too."""
         for key in self._missing[:GIVE_STEP]:
-            subject = self._subjects.get(key)
-            entry = subject or (math.inf, self._credentials.get(key, -math.inf))
-            if entry[1] > now:
+            entry = self._held(key)
+            if entry is not None and entry[1] > now:
                 await _merge(records, key, *entry, now)
         del self._missing[:GIVE_STEP]
 
@@ -165,13 +167,22 @@ class Revocations:
         if not known or len(record.value) != ENTRY.size:
             raise StateUnavailable("the revocation list is of another version of authproxy")
         issued_until, until = ENTRY.unpack(record.value)
-        if key not in self._credentials and key not in self._subjects:
+        held = self._held(key)
+        if held is None:
             self._walk.append(key)
+        else:  # never shorter and never of less than what was known, whatever state the records went back to
+            issued_until, until = max(issued_until, held[0]), max(until, held[1])
         if key.startswith(CREDENTIAL):
-            ended, self._credentials[key] = self._credentials.get(key), until
-            return ended is None or ended != until
-        entry, self._subjects[key] = self._subjects.get(key), (issued_until, until)
-        return entry is None or entry != (issued_until, until)
+            self._credentials[key] = until
+        else:
+            self._subjects[key] = issued_until, until
+        return self._held(key) != held
+
+    def _held(self, key: bytes) -> tuple[float, float] | None:
+        """What is known of this key: issued until, and until when."""
+        if key in self._credentials:
+            return math.inf, self._credentials[key]
+        return self._subjects.get(key)
 
     def _forget(self, now: float) -> None:
         for _ in range(min(FORGET_STEP, len(self._walk))):

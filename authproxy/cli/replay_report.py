@@ -54,7 +54,10 @@ class TextReport:
             _say("", f"of those that pass, shadow mode would withhold a refusal from: {many}")
         if tally.doubtful:
             many = ", ".join(f"{route} {count}" for route, count in tally.doubtful.most_common(20))
-            _say("", f"of those that pass, nobody can tell whether only by shadow mode, as it was not recorded: {many}")
+            _say(
+                "",
+                f"of those that pass, nobody can tell whether only by shadow mode, as it was not recorded: {many}",
+            )
         _say(*_damage(reader.damaged))
         if tally.changes or tally.undecidable or reader.damaged.count:
             _say("")

@@ -346,3 +346,23 @@ async def test_what_ended_everywhere_is_learned_within_a_second_over_a_redis() -
     assert (code(here, ANN), code(there, ANN)) == ("token_revoked", "token_revoked")
     one.close()
     two.close()
+
+
+async def test_an_older_state_of_the_records_takes_nothing_back() -> None:
+    """A subject who was revoked again just before a failover stays so here, and is so for who starts afterwards."""
+    records = Elsewhere()
+    await revoke_subject(records, "tokens", "ann", NOW + 600, NOW - 90)
+    [older] = await records.since(KIND, 0, NOW)
+    await revoke_subject(records, "tokens", "ann", NOW + 900, NOW)  # ann's credential is of between
+    revocations = await listed(records)
+    [newer] = await records.since(KIND, 0, NOW)
+    assert code(revocations, ANN) == "token_revoked"
+    records.close()
+    records.other = 1
+    await records.put(KIND, older.key, older.value, older.expiry)  # its last write was lost
+    for _ in range(3):
+        await revocations.refresh(NOW)
+    assert code(revocations, ANN) == "token_revoked"
+    [found] = await records.since(KIND, 0, NOW)
+    assert (found.value, found.expiry) == (newer.value, newer.expiry)
+    assert code(await listed(records), ANN) == "token_revoked"
