@@ -38,6 +38,7 @@ PAUSE_FIRST, PAUSE_MOST = 0.1, 1.5
 # How many timeouts it may take until a connection has said who it is and heard who answers.
 STEPS_TO_CONNECT = 4
 WAITING_MOST = 10_000
+CANCEL_AGAIN = 0.05  # seconds
 REASON_MOST = 300  # characters of what Redis says, in logs
 # Answers that say that this server is no longer the one to ask.
 ELSEWHERE = (ReadOnlyError, ClusterDownError)
@@ -225,6 +226,8 @@ class Redis:
             connection = None
             try:
                 connection = await self._connect()
+                if self._life is not asyncio.current_task():
+                    return  # it was closed meanwhile, and redis-py lost that (see `_end`)
                 pause = PAUSE_FIRST
                 self._up()
                 await self._serve(connection)
@@ -265,9 +268,7 @@ class Redis:
                     task.result()
             raise TimeoutError(f"no answer within {self.access.timeout:g} s")
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     async def _send(self, connection: Connection) -> None:
         while True:
@@ -358,6 +359,20 @@ class Redis:
         self.warning = f"maxmemory-policy is {policy}: when its memory is full it forgets revocations and sessions; set noeviction" if evicts else None  # fmt: skip
         if self.warning:
             log.warning("%s: %s", self.name, self.warning)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel the tasks until they have ended.
+
+    Once may not be enough: redis-py sends with `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
+    at the moment when it is done (python/cpython#81839), and whoever then waits for the task waits for ever.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what they raised has been said
 
 
 def _facts(info: bytes) -> dict[str, str]:

@@ -5,13 +5,23 @@ import logging
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from authproxy.config.state import parse_redis_url
-from authproxy.state.redis import PAUSE_MOST, STEPS_TO_CONNECT, Redis, RedisAccess, Script, packed
+from authproxy.state.redis import (
+    PAUSE_MOST,
+    STEPS_TO_CONNECT,
+    Redis,
+    RedisAccess,
+    Script,
+    _Dialled,
+    packed,
+)
 from authproxy.state.store import StateUnavailable
 from tests.end_to_end.served import free_port
 from tests.redis_server import RedisServer, emptied, sentinel
@@ -283,3 +293,37 @@ def test_no_secret_in_what_it_is_shown_as() -> None:
     assert place is not None
     access = RedisAccess(place, "u", "secret-one", "s", "secret-two")
     assert "secret" not in repr(access)
+
+
+async def test_a_lost_cancellation_holds_nobody(
+    monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    """Sending may lose the cancellation by which a lost connection ends it (asyncio before Python 3.12): calls fail then,
+    they do not wait for ever, and another connection is made.
+    """
+    sent, stubborn = _Dialled.send_packed_command, False
+
+    async def loses_it(self: _Dialled, *words: Any, **more: Any) -> None:
+        await sent(self, *words, **more)
+        if stubborn:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    monkeypatch.setattr(_Dialled, "send_packed_command", loses_it)
+    await redis.call("PING")
+    stubborn = True
+    await redis.call("PING")
+    stubborn = False  # for the next connection
+    async with asyncio.timeout(20):
+        emptied().ask("CLIENT KILL TYPE normal")
+        while True:
+            try:
+                await redis.call("PING")
+            except StateUnavailable:
+                break
+        while True:
+            try:
+                assert await redis.call("PING") == b"PONG"
+                break
+            except StateUnavailable:
+                await asyncio.sleep(0.01)
