@@ -111,19 +111,23 @@ def _read(named: str) -> Iterator[Read]:
     if not revision or named.startswith("-"):
         raise typer.BadParameter(f"{named[:80]!r} is no path, and no REVISION:DIRECTORY of git")
     with tempfile.TemporaryDirectory(prefix="authproxy-diff-") as folder:
-        archive = _git("archive", "--format=tar", named)
+        # git archive must stand at the top of the work tree; where `./` is, rev-parse knows.
+        top = _git("rev-parse", "--show-cdup").decode().strip()
+        said = f"git has no `{named[:80]}`; a directory is from the top of the repository, `REVISION:./DIRECTORY` is from here"
+        tree = _git("rev-parse", "--verify", "--end-of-options", named, otherwise=said)
+        archive = _git("-C", top, "archive", "--format=tar", tree.decode().strip())
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)  # noqa: S603, S607  # git's own archive, into a folder of ours
         yield Read(named, load_policies(Path(folder)), (shown(Path(folder)), named.rstrip("/")))
 
 
-def _git(*words: str) -> bytes:
+def _git(*words: str, otherwise: str = "") -> bytes:
     try:
         done = subprocess.run(["git", *words], capture_output=True, check=False)  # noqa: S603, S607  # the user's own git, in the user's own repository
     except FileNotFoundError:
         raise typer.BadParameter("git is not installed") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it failed"]
-        raise typer.BadParameter(f"git: {said[0][:200]}")
+        raise typer.BadParameter(otherwise or f"git: {said[0][:200]}")
     return done.stdout
 
 

@@ -96,7 +96,11 @@ def test_what_git_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         subprocess.run([*git, *words], check=True)
     told = json.loads(run("policy", "diff", "HEAD:old", new, "--format", "json").stdout)
     assert told["differences"][0]["was"]["place"] == "HEAD:old/routes.yaml:1"
-    assert run("policy", "diff", "HEAD:nowhere", new).exit_code == 2
+    gone = run("policy", "diff", "HEAD:nowhere", new)
+    assert (gone.exit_code, "from the top of the" in gone.stderr) == (2, True)
+    monkeypatch.chdir(old)
+    for named in ("HEAD:old", "HEAD:./", "HEAD:../old"):
+        assert run("policy", "diff", named, old).stdout == "no differences\n"
     assert run("policy", "diff", "--", "-x:old", old).exit_code == 2
 
 
