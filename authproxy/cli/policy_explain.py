@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config, require_authenticator
+from authproxy.cli.options import ConfigOption, load_config
 
 
 class Format(StrEnum):
@@ -131,7 +131,10 @@ def _would(config: str | None, parts: dict[str, Any], *, live: bool) -> dict[str
     from authproxy.trails import trail_folder
 
     loaded, now = load_config(config), time.time()
-    require_authenticator(loaded, parts["authenticator"])
+    named = parts["authenticator"]
+    if named is not None and named not in loaded.usable().authenticators:
+        # No usage error: `policy diff` shows differences for those of an authenticator that no route asks.
+        print(f"authproxy: the configuration has no authenticator `{named}`", file=sys.stderr)
     decides = verification(loaded, os.environ)
     decides.revocations, unread = known_revocations(loaded, os.environ, now)
     if unread and (parts["token"] is not None or parts["headers"]):

@@ -53,7 +53,6 @@ def test_an_authenticator_that_is_not_there_is_wrong_usage(tmp_path: Path) -> No
     assert run("init", ".", cwd=tmp_path).returncode == 0
     named = ("--authenticator", "token")
     for words in (
-        ("policy", "explain", "GET", "https://localhost/", "--subject", "ann"),
         ("policy", "what", "--group", "admins"),
         ("session", "revoke", "--subject", "ann"),
         ("token", "revoke", "--subject", "ann"),
@@ -61,3 +60,9 @@ def test_an_authenticator_that_is_not_there_is_wrong_usage(tmp_path: Path) -> No
         done = run(*words, *named, cwd=tmp_path)
         assert done.returncode == 2
         assert "there is no `token`; there is: tokens, staff" in done.stderr
+    explain = ("policy", "explain", "GET", "https://localhost/", "--subject", "ann")
+    done = run(*explain, *named, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "authproxy: the configuration has no authenticator `token`\n",
+    )
