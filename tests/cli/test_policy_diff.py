@@ -104,6 +104,24 @@ def test_what_git_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("policy", "diff", "--", "-x:old", old).exit_code == 2
 
 
+def test_the_page_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first example of the page, word for word: its policies in git, then with the group that it adds."""
+    page = (Path(__file__).parents[2] / "docs" / "policy-diff.md").read_text()
+    policies = page.split('orders.yaml"\n')[1].split("```")[0]
+    told = page.split("HEAD~1:policies policies\n")[1].split("```")[0]
+    (tmp_path / "policies").mkdir()
+    file = tmp_path / "policies" / "orders.yaml"
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.test"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for text in (policies, policies.replace("eng, ops", "eng, ops, qa")):
+        file.write_text(text)
+        subprocess.run([*git, "add", "policies"], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    result = run("policy", "diff", "HEAD~1:policies", "policies")
+    assert (result.exit_code, result.stdout) == (1, told)
+
+
 def test_policies_with_errors_are_not_compared(tmp_path: Path) -> None:
     """Errors are raised for `main` to print, and end with 78; so does a directory that is not there."""
     old, new = folders(tmp_path, new="routes: [{name: r}]\n")
