@@ -308,11 +308,7 @@ def compile_runtime(
         decides.cache = (
             previous.cache
         )  # its keys name the authenticator, its configuration and its keys
-    limiter = (
-        previous.limiter
-        if previous
-        else limiter_over(store, allow=config.state.on_failure == "allow_limits")
-    )
+    limiter = previous.limiter if previous else _limiter(store, config)
     recorder = _recorder(loaded, decides)
     engines = _engines(decides, signing)
     return Runtime(
@@ -342,6 +338,11 @@ def compile_runtime(
         trail=compile_trail(config, recorder, previous.trail if previous else None),
         cache=decides.cache,
     )
+
+
+def _limiter(store: Store, config: Config) -> Limiter:
+    state = config.state
+    return limiter_over(store, allow=state.on_failure == "allow_limits", leases=state.leases)
 
 
 def _engines(decides: Verification, signing: Assertions | None) -> dict[Route, RouteEngine]:

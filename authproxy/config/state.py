@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictStr, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
 
 from authproxy.config.values import Duration, Secret
 from authproxy.model.shape import Section, wrong
@@ -104,6 +104,7 @@ class State(Section):
     tls: StateTLS | None = None
     sentinel: SentinelAccess | None = None
     timeout: Duration = 0.5
+    leases: StrictBool = False
     on_failure: Literal["refuse", "allow_limits"] = "refuse"
 
     @field_validator("url")
@@ -134,7 +135,9 @@ class State(Section):
     def _fits(self) -> "State":
         place = self.redis
         given = [
-            name for name in ("username", "password", "tls", "sentinel") if getattr(self, name)
+            name
+            for name in ("username", "password", "tls", "sentinel", "leases")
+            if getattr(self, name)
         ]
         if place is None and given:
             raise wrong("needs-redis", f"`{given[0]}` is for a Redis", "remove it, or write `url: redis://…`")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
+from authproxy.rate_limits.leased_ledger import LeasedLedger
 from authproxy.rate_limits.ledger import Ledger
 from authproxy.rate_limits.redis_ledger import RedisLedger
 from authproxy.rate_limits.step import Step
@@ -120,9 +121,9 @@ class RedisLimiter(Limiter):
 
     __slots__ = ("_redis",)
 
-    def __init__(self, store: RedisStore, *, allow: bool) -> None:
+    def __init__(self, ledger: RedisLedger, *, allow: bool) -> None:
         super().__init__(MemoryStore(), allow=allow)
-        self._redis = RedisLedger(store)
+        self._redis = ledger
 
     def take(self, step: Step, exchange: Exchange) -> Waiting:
         return self._take(step, exchange)
@@ -150,9 +151,35 @@ class RedisLimiter(Limiter):
         return await self._redis.peek(charges)
 
 
-def limiter_over(store: Store, *, allow: bool) -> Limiter:
-    """What takes steps in this store."""
+class LeasedLimiter(RedisLimiter):
+    """The same with slices: a step that spends what is in hand is done at once."""
+
+    __slots__ = ("_leased",)
+
+    def __init__(self, ledger: LeasedLedger, *, allow: bool) -> None:
+        super().__init__(ledger, allow=allow)
+        self._leased = ledger
+
+    def take(self, step: Step, exchange: Exchange) -> Waiting:
+        balances = self._leased.spend(step.charges(exchange))
+        if balances is None:
+            return self._take(step, exchange)
+        step.settle(exchange, balances, show=True)
+        return None
+
+    def take_always(self, step: Step, exchange: Exchange) -> Waiting:
+        balances = self._leased.spend(step.charges(exchange))
+        if balances is None:
+            return self._take_always(step, exchange)
+        step.settle(exchange, balances, show=False)
+        return None
+
+
+def limiter_over(store: Store, *, allow: bool, leases: bool = False) -> Limiter:
+    """What takes steps in this store; with `leases`, a part of them in advance."""
     if isinstance(store, RedisStore):
-        return RedisLimiter(store, allow=allow)
+        if leases:
+            return LeasedLimiter(LeasedLedger(store), allow=allow)
+        return RedisLimiter(RedisLedger(store), allow=allow)
     assert isinstance(store, EmbeddedStore)
     return Limiter(store, allow=allow)

@@ -23,8 +23,7 @@ STRATEGY_LETTERS: dict[Strategy, str] = {
 # window, cost, and 1 where it is binding. Comes to 1 where the step was charged, then three values a charge: granted, remaining
 # and reset. A fixed window is kept as its end and count, a sliding one as number, count before and count (doubles); a
 # moving one as a list, the moment of each unit, oldest first.
-STEP = Script(
-    """
+ARITHMETIC = """
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -127,6 +126,24 @@ local function write_stamps(key, held)
 end
 
 local steps = {f = fixed, s = sliding, m = moving}
+
+local function write_all()
+  for key, held in pairs(kept) do
+    local lives = math.max(1, math.ceil((held.expiry - now) * 1000))
+    if held.values then
+      local form = #held.values == 2 and '<dd' or '<ddd'
+      redis.call('SET', key, struct.pack(form, unpack(held.values)), 'PX', lives)
+    else
+      write_stamps(key, held)
+      redis.call('PEXPIRE', key, lives)
+    end
+  end
+end
+""".replace("SLACK", repr(SLACK))
+
+STEP = Script(
+    ARITHMETIC
+    + """
 local answer, refused = {1}, false
 for i, key in ipairs(KEYS) do
   local at = 3 + (i - 1) * 5
@@ -137,19 +154,9 @@ for i, key in ipairs(KEYS) do
   answer[#answer + 1] = remaining
   answer[#answer + 1] = string.format('%.17g', reset)
 end
-if refused or ARGV[2] ~= '1' then answer[1] = 0 return answer end
-for key, held in pairs(kept) do
-  local lives = math.max(1, math.ceil((held.expiry - now) * 1000))
-  if held.values then
-    local form = #held.values == 2 and '<dd' or '<ddd'
-    redis.call('SET', key, struct.pack(form, unpack(held.values)), 'PX', lives)
-  else
-    write_stamps(key, held)
-    redis.call('PEXPIRE', key, lives)
-  end
-end
+if refused or ARGV[2] ~= '1' then answer[1] = 0 else write_all() end
 return answer
-""".replace("SLACK", repr(SLACK))
+"""
 )
 
 

@@ -27,6 +27,8 @@ def bring_figures(runtime: Runtime, metrics: Metrics) -> None:
         bring("authproxy_identity_cache_total", cache, count, result=result)
     for result, count in limiter.unavailable.items():
         bring("authproxy_limits_unavailable_total", limiter, count, result=result)
+    if isinstance(runtime.store, RedisStore):
+        bring("authproxy_state_round_trips_total", runtime.store, runtime.store.round_trips)
     bring("authproxy_groups_left_out_total", runtime.profile, runtime.profile.groups_left_out)
     for lines in runtime.logs:
         bring("authproxy_log_lines_lost_total", lines, lines.lost, log=lines.name)

@@ -22,11 +22,14 @@ return 1
 
 
 class RedisStore(Store):
-    """Counters in the Redis of `access`. `clock` takes the place of Redis's own clock: for tests."""
+    """Counters in the Redis of `access`. `clock` takes the place of Redis's own clock: for tests. `round_trips` counts the
+    calls that were made.
+    """
 
     def __init__(self, access: RedisAccess, clock: Callable[[], float] | None = None) -> None:
         self.redis = Redis(access, "counters")
         self._clock = clock
+        self.round_trips = 0
 
     def open(self) -> None:
         self.redis.begin()
@@ -37,10 +40,12 @@ class RedisStore(Store):
         Raises:
             StateUnavailable: it may have been taken or not.
         """
+        self.round_trips += 1
         now = "" if self._clock is None else repr(self._clock())
         return await self.redis.run(script, [PREFIX + key for key in keys], [now, *arguments])
 
     async def advance(self, key: bytes, number: int, expiry: float, now: float) -> bool:
+        self.round_trips += 1
         return bool(await self.redis.run(ADVANCE, [PREFIX + key], [number, expiry - now]))
 
     def sweep(self, now: float, most: int) -> int:  # noqa: ARG002  # the interface

@@ -49,6 +49,10 @@ HELP = {
         "counter",
         "Times that limits could not reach the state store, by what became of the request.",
     ),
+    "authproxy_state_round_trips_total": (
+        "counter",
+        "Calls to the Redis for limits and for what may be used once.",
+    ),
     "authproxy_log_lines_lost_total": ("counter", "Lines of a log that were not written, by log."),
     "authproxy_spans_total": ("counter", "Spans for the collector of traces, by result."),
 }
