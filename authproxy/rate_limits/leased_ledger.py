@@ -6,7 +6,7 @@ wait for it. A Redis that is another one voids what is in hand: it knows nothing
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from authproxy.model.rate import Balance, Charge
@@ -101,13 +101,19 @@ class LeasedLedger(RedisLedger):
             balances.append(Balance(granted, balance.remaining + held, balance.reset))
         return balances
 
-    async def _ask(self, charges: Sequence[Charge]) -> list[Balance]:
+    def _ask(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, list[Balance]]:
+        """A call; that it is under way is known from now on, not from when it is sent."""
         asked = self._clock()
-        busy = any(charge.key in self._coming for charge in charges)
-        parts = self._leases.ask(charges, asked, slices=not busy)
+        slices = not any(charge.key in self._coming for charge in charges)
+        parts = self._leases.ask(charges, asked, slices=slices)
         done = asyncio.get_running_loop().create_future()
         keys = [part.charge.key for part in parts if part.want]
         self._coming.update(dict.fromkeys(keys, done))
+        return self._answered(parts, asked, keys, done)
+
+    async def _answered(
+        self, parts: Sequence[Part], asked: float, keys: Sequence[bytes], done: asyncio.Future[None]
+    ) -> list[Balance]:
         try:
             told = await self._told([part for part in parts if part.lease is None])
         except BaseException:
@@ -120,8 +126,6 @@ class LeasedLedger(RedisLedger):
         return self._leases.answered(parts, told, asked, self._clock())
 
     async def _told(self, parts: Sequence[Part]) -> list[Told]:
-        if not parts:  # what was lacking has come meanwhile
-            return []
         words: list[Word] = []
         for charge, _, want in parts:
             rate, letter = charge.rate, STRATEGY_LETTERS[charge.strategy]

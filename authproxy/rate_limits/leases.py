@@ -13,13 +13,15 @@ from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.strategies import FIXED, SLIDING, STEPS
 
 # A slice is at most this part of what the worker has spent in this window, or in the one before it.
-PART_OF_SPENT = 16
+PART_OF_SPENT = 4
 # And at most this part of what is left for all.
 PART_OF_LEFT = 4
 # By how much the clocks of a worker and of the ledger may drift apart: 500 ppm each, the most that NTP slews.
 DRIFT = 0.001
-# Seconds for which a refusal is repeated without asking: for so long nobody notices that the counts were removed.
+# Seconds for which a refusal is repeated without asking, at most: no answer says that one should come again earlier.
 REPEATED = 1.0
+# A sliding window, where little comes free at each moment, is asked again after this part of it at the earliest.
+PAUSES = 64
 MOST_KEYS = 65_536
 
 
@@ -84,10 +86,9 @@ class Leases:
         self._leases.clear()
 
     def spend(self, charges: Sequence[Charge], now: float) -> list[Balance] | None:
-        """The balances of a step that can be granted or refused with what is known here; None where the ledger must be asked.
-
-        The charges are of different keys.
-        """
+        """The balances of a step that can be granted or refused with what is known here; None where the ledger must be asked."""
+        if len(charges) > 1 and len({charge.key for charge in charges}) < len(charges):
+            return None
         known: list[tuple[Lease, int, bool]] = []
         refused = lacking = False
         for charge in charges:
@@ -168,7 +169,9 @@ class Leases:
         if not balance.granted:
             lease = lease or Lease()
             lease.free = asked + balance.reset
-            lease.again = min(lease.free, asked + REPEATED)
+            sliding = charge.strategy == "sliding-window-counter"
+            pause = charge.rate.window / PAUSES if sliding else 0.0
+            lease.again = asked + min(max(balance.reset, pause), REPEATED)
         elif not told.end:
             return 0
         else:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from authproxy.model.rate import Balance, Charge
+from authproxy.rate_limits.leased_ledger import LeasedLedger
 from authproxy.rate_limits.ledger import Ledger
 from authproxy.rate_limits.redis_ledger import RedisLedger
 from authproxy.state.lmdb import LmdbStore
@@ -32,21 +33,23 @@ class Asked:
 class AskedRedis:
     """The same in a Redis of its own, empty at first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, leased: bool = False) -> None:
         self.now = 0.0
         self.store: Store = RedisStore(emptied().access(), clock=lambda: self.now)
         assert isinstance(self.store, RedisStore)
-        self._ledger = RedisLedger(self.store)
+        self.ledger = (
+            LeasedLedger(self.store, clock=lambda: self.now) if leased else RedisLedger(self.store)
+        )
 
     async def acquire(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """Charge them at this time."""
         self.now = now
-        return await self._ledger.acquire(charges)
+        return await self.ledger.acquire(charges)
 
     async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """Look at this time."""
         self.now = now
-        return await self._ledger.peek(charges)
+        return await self.ledger.peek(charges)
 
 
 AnyLedger = Asked | AskedRedis
@@ -54,4 +57,5 @@ LEDGERS: dict[str, Callable[[Path], AnyLedger]] = {
     "memory": lambda _folder: Asked(MemoryStore()),
     "lmdb": lambda folder: Asked(LmdbStore(folder, 1 << 20)),
     "redis": lambda _folder: AskedRedis(),
+    "leased": lambda _folder: AskedRedis(leased=True),
 }
