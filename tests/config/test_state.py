@@ -83,6 +83,10 @@ def test_a_literal_password_is_refused_and_not_shown() -> None:
     [
         ({"url": "lmdb:state", "password": {"env": "P"}}, "needs-redis"),
         ({"username": "u", "password": {"env": "P"}}, "needs-redis"),
+        ({"url": "lmdb:state", "leases": True}, "needs-redis"),
+        ({"url": "memory:", "leases": True}, "needs-redis"),
+        ({"leases": True}, "needs-redis"),
+        ({"url": "redis://h", "leases": "yes"}, "bool_type"),
         ({"url": "redis://h", "username": "u"}, "no-password"),
         ({"url": "redis://h", "tls": {"ca": "ca.crt"}}, "tls-unused"),
         ({"url": "rediss://h", "tls": {"certificate": "a.crt"}}, "bad-pair"),
@@ -100,8 +104,9 @@ def test_parts_that_do_not_fit(keys: dict[str, Any], code: str) -> None:
 def test_all_of_it() -> None:
     """A Redis behind sentinels, with TLS and users on both."""
     found = State.model_validate({
-        "url": "rediss+sentinel://a,b,c/main", "username": "proxy", "password": {"env": "P"}, "timeout": "250ms",
+        "url": "rediss+sentinel://a,b,c/main", "username": "proxy", "password": {"env": "P"}, "timeout": "250ms", "leases": True,
         "tls": {"ca": "ca.crt", "server_name": "redis.test", "certificate": "a.crt", "private_key": "a.key"},
         "sentinel": {"username": "watch", "password": {"file": "s"}}, "on_failure": "allow_limits",
     })  # fmt: skip
     assert (found.username, found.timeout, found.on_failure) == ("proxy", 0.25, "allow_limits")
+    assert found.leases

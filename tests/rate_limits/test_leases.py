@@ -233,7 +233,7 @@ def test_costs_keep_the_bounds_too() -> None:
 def test_a_large_fleet_keeps_the_bounds(strategy: Strategy, spread: int) -> None:
     """1,000 workers, 1,000,000 keys."""
     outcome = Simulation(
-        Fleet(1000, 1_000_000, 2_000_000, 100_000.0, Rate(600, 10), strategy, spread)
+        Fleet(1000, 1_000_000, 1_000_000, 50_000.0, Rate(600, 10), strategy, spread)
     ).play()
     assert (outcome.excess, outcome.beyond_bound) == (0, 0)
     assert abs(outcome.shortfall) < 0.02

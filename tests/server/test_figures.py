@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from authproxy.state.redis_store import RedisStore
 from tests.playbook import GUARDED, playbook, token
+from tests.redis_server import emptied
 from tests.wire import until
 
 
@@ -27,6 +29,25 @@ async def test_what_engines_count_is_in_the_metrics() -> None:
             ("authproxy_log_lines_lost_total", (("log", "access"),), 2),
         ):
             await until(lambda n=name, s=labels, c=count: p.facts().totals[n][s] == c)  # type: ignore[misc]
+
+
+async def test_calls_to_the_redis_are_in_the_metrics() -> None:
+    """With leases fewer than requests, though every one was limited."""
+    route = {**GUARDED, "rate_limits": [{"limit": "1000/minute", "per": "subject"}]}
+    state = {"url": emptied().url, "leases": True, "timeout": "5s"}
+    same = token()
+    async with playbook(route, state=state) as p:
+        for _ in range(30):
+            assert (await p.request("GET", "/guarded/1", token=same)).status == 200
+        store = p.worker._runtime.store
+        assert isinstance(store, RedisStore)
+        assert 4 < store.round_trips < 20
+        await until(
+            lambda: (
+                p.facts().totals["authproxy_state_round_trips_total"].get((), 0)
+                == store.round_trips
+            )
+        )
 
 
 def spoil_the_counters(folder: Path) -> None:
