@@ -20,6 +20,7 @@ from authproxy.rate_limits.redis_ledger import RedisLedger
 from authproxy.state.redis_store import RedisStore
 from bench.fleet_of_leases import Fleet, Simulation
 from bench.plots import Bar, Panel, plot
+from bench.two_machines import real
 from tests.redis_server import RedisServer
 
 LIMIT = Rate(600, 10)
@@ -121,7 +122,7 @@ def main(verb: str, file: str, *more: str) -> None:
         return
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
     at = {"date": time.strftime("%Y-%m-%d"), "commit": commit, "cores": os.cpu_count(), "python": platform.python_version()}  # fmt: skip
-    record |= {verb: {"simulate": simulate, "redis": redis}[verb](), f"{verb}_at": at}
+    record |= {verb: {"simulate": simulate, "redis": redis, "real": real}[verb](), f"{verb}_at": at}
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
