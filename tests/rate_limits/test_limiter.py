@@ -172,7 +172,7 @@ async def test_with_leases_most_steps_are_done_at_once() -> None:
 async def test_with_leases_the_limits_of_every_request_go_on_too() -> None:
     """Asked first, then spent from what is in hand; without any Redis they are counted in the worker."""
     store = RedisStore(emptied().access())
-    limiter, many = limiter_over(store, allow=False, leases=True), Step([RouteLimit("many", parse_rate("100/hour"), "address")], "")  # fmt: skip
+    limiter, many = limiter_over(store, allow=False, leases=True), Step([RouteLimit("many", parse_rate("100/hour"), "address", strategy="fixed-window")], "")  # fmt: skip
     waited = 0
     for _ in range(20):
         waiting = limiter.take_always(many, exchange())

@@ -33,7 +33,7 @@ async def test_what_engines_count_is_in_the_metrics() -> None:
 
 async def test_calls_to_the_redis_are_in_the_metrics() -> None:
     """With leases fewer than requests, though every one was limited."""
-    route = {**GUARDED, "rate_limits": [{"limit": "1000/minute", "per": "subject"}]}
+    route = {**GUARDED, "rate_limits": [{"limit": "1000/minute", "per": "subject", "strategy": "fixed-window"}]}  # fmt: skip
     state = {"url": emptied().url, "leases": True, "timeout": "5s"}
     same = token()
     async with playbook(route, state=state) as p:
