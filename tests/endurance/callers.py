@@ -246,7 +246,7 @@ def _cookies(answer: aiohttp.ClientResponse, only: str = "") -> str:
     """What a browser would send back; `only` the one of this name."""
     pairs = [one.partition(";")[0] for one in answer.headers.getall("Set-Cookie", [])]
     return "; ".join(
-        p for p in pairs if not only or p.startswith(f"{only}=") and len(p) > len(only) + 1
+        p for p in pairs if not only or (p.startswith(f"{only}=") and len(p) > len(only) + 1)
     )
 
 

@@ -65,7 +65,7 @@ class Backend:
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Does somebody take connections there?"""
-    import socket  # noqa: PLC0415
+    import socket
 
     try:
         socket.create_connection((host, port), 1).close()

@@ -1,6 +1,6 @@
 """The soak: a server of two workers under light, mixed load for an hour; memory and descriptors must not grow.
 
-    python -m tests.endurance.soak [--seconds 3600] [--state lmdb:state] [--json FILE]
+    python -m tests.endurance.soak [--seconds 3600] [--state lmdb:state|redis] [--json FILE]
 
 Requests, logins, WebSockets, streams, uploads and refusals; a reload each minute, now and then a refused one; a scrape
 every 15 seconds. Every ten seconds memory and descriptors of each process are sampled. After the warm-up, a sixth of
@@ -35,6 +35,7 @@ from tests.endurance.callers import Callers, Outcome
 from tests.endurance.site import ROUTES, Backend, authenticators, certificates, route
 from tests.endurance.trials import Credentials
 from tests.endurance.watch import MIB, Watch
+from tests.redis_server import RedisServer
 
 RESIDENT_MOST = 1.0  # MiB an hour, all processes together
 DESCRIPTORS_MOST = 1.0  # an hour, each process: a leak of one a minute would be 60
@@ -55,6 +56,10 @@ class Server:
         """Start the backend, then the server with a plain listener and one with TLS."""
         self.backend = Backend(self.folder)
         stack.callback(self.backend.kill)
+        if self.state == "redis":
+            redis = RedisServer()
+            stack.callback(redis.close)
+            self.state = redis.url
         authority = Authority(self.folder / "authority")
         listeners = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": {"certificates": certificates(authority)}}]  # fmt: skip
         config = configuration(
