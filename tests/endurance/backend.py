@@ -7,12 +7,16 @@
     GET  …            a few bytes
 
 Each request that reaches it is a line of NOTES before it is answered: the trial's name (`X-Trial`) and the identity
-that the proxy gave. It takes its port again when it is started again.
+that the proxy gave. It takes its port again when it is started again. For two seconds after SIGUSR1 it resets its
+connections instead of answering, some at once, some in the middle of an answer.
 """
 
 import asyncio
 import json
 import os
+import signal
+import socket
+import struct
 import sys
 import time
 from pathlib import Path
@@ -22,6 +26,8 @@ from aiohttp import WSMsgType, web
 PIECE = b"x" * 16_384
 MARK = "X-Endurance-Backend"  # its answers carry this; no answer of the proxy does
 EVENT_EVERY = 0.1
+RESETS = 2.0  # seconds
+AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
 
 
 class Backend:
@@ -30,6 +36,11 @@ class Backend:
     def __init__(self, notes: Path) -> None:
         # unbuffered: what was noted stays so when the process is killed
         self._notes = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._resets_until = 0.0
+
+    def reset(self) -> None:
+        """Reset connections for a while."""
+        self._resets_until = time.monotonic() + RESETS
 
     def _note(self, request: web.Request) -> None:
         line = {
@@ -43,6 +54,8 @@ class Backend:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Note it, then answer by the path's last words."""
         self._note(request)
+        if time.monotonic() < self._resets_until:
+            return await _reset(request)
         *_, kind, number = ("", *request.path.split("/"))
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _echo(request)
@@ -56,6 +69,19 @@ class Backend:
         if kind == "events":
             return await _events(request, int(number))
         return web.Response(text="ok", headers={MARK: "1"})
+
+
+async def _reset(request: web.Request) -> web.StreamResponse:
+    """Every other time with a head and half a body before."""
+    answer = web.StreamResponse(headers={MARK: "1", "Content-Length": "100"})
+    if int(time.monotonic() * 1000) % 2:
+        await answer.prepare(request)
+        await answer.write(PIECE[:50])
+    if request.transport is not None:
+        sock = request.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        request.transport.abort()
+    return answer
 
 
 async def _echo(request: web.Request) -> web.WebSocketResponse:
@@ -87,8 +113,13 @@ async def _events(request: web.Request, count: int) -> web.StreamResponse:
 
 def main(port: int, notes: Path) -> None:
     """Serve until ended."""
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{rest:.*}", Backend(notes).answer)
+    app, backend = web.Application(client_max_size=1 << 30), Backend(notes)
+    app.router.add_route("*", "/{rest:.*}", backend.answer)
+
+    async def listen_to_signals(_app: web.Application) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, backend.reset)
+
+    app.on_startup.append(listen_to_signals)
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=0.2)
 
 

@@ -3,12 +3,14 @@
 The routes are few, and each kind of trial (trials.py) knows what they may answer it.
 """
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.credentials import Authority, Issuer
+from tests.end_to_end.credentials import Authority
 from tests.end_to_end.served import environment, free_port, wait_until
 from tests.web.portal.browser import users_text
 
@@ -34,16 +36,16 @@ ROUTES: list[dict[str, Any]] = [
     route("api", deny=[{"groups": ["suspended"]}]),
     route("staff", authenticate=["staff"], allow="authenticated"),
     route("ops", allow=[{"groups": ["ops"]}]),
-    route("limited", rate_limits=[{"limit": f"{LIMIT}/minute", "per": "subject"}]),
+    route("limited", rate_limits=[{"limit": f"{LIMIT}/minute", "per": "subject", "strategy": "fixed-window"}]),
 ]  # fmt: skip
 
 
 class Backend:
     """The backend's process, which can be ended, stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port, self.notes = free_port(), folder / "backend.jsonl"
-        self._said = folder / "backend.err"
+    def __init__(self, folder: Path, name: str = "backend") -> None:
+        self.port, self.notes = free_port(), folder / f"{name}.jsonl"
+        self._said = folder / f"{name}.err"
         self.start()
 
     def start(self) -> None:
@@ -57,6 +59,10 @@ class Backend:
         if not wait_until(lambda: listens(self.port), 20):
             raise RuntimeError(f"the backend did not start: {self._said.read_text()}")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP, SIGCONT; SIGUSR1 has it reset connections."""
+        self.process.send_signal(number)
+
     def kill(self) -> None:
         """End it at once: its connections are reset or cut."""
         self.process.kill()
@@ -65,8 +71,6 @@ class Backend:
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Does somebody take connections there?"""
-    import socket
-
     try:
         socket.create_connection((host, port), 1).close()
     except OSError:
@@ -90,6 +94,3 @@ def certificates(authority: Authority) -> list[dict[str, str]]:
     """One for the host."""
     pair = authority.issue(HOST, "localhost", "127.0.0.1")
     return [{"certificate": str(pair.certificate), "private_key": str(pair.private_key)}]
-
-
-__all__ = ["Authority", "Issuer"]

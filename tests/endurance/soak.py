@@ -120,8 +120,7 @@ class Tally:
         verdict = outcome.verdict or outcome.error
         self.requests += 1
         self.verdicts[f"{outcome.trial.kind}: {verdict}"] += 1
-        wrong_password = (outcome.trial.kind, verdict) == ("login", "refused")
-        if verdict not in outcome.trial.verdicts and not wrong_password:
+        if verdict not in outcome.trial.verdicts:
             self.unexpected.append(f"{outcome.name}: {verdict} {outcome.request_id}")
 
 

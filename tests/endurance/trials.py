@@ -29,6 +29,7 @@ class Trial:
     user: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    since: float = 0.0  # when what it presents came to be worth nothing, where that was during the run
 
 
 @dataclass
@@ -84,9 +85,15 @@ def limited(c: Credentials) -> Trial:
     return Trial("limited", either, "/limited/x", user=user, headers=bearer(c.token(user)))
 
 
-def dead_session(cookie: str, kind: str = "session that nobody has") -> Trial:
+def dead_session(cookie: str, kind: str = "session of nobody", since: float = 0.0) -> Trial:
     """A cookie that is worth nothing."""
-    return Trial(kind, NOBODYS, "/staff/x", headers={"Cookie": cookie})
+    return Trial(kind, NOBODYS, "/staff/x", headers={"Cookie": cookie}, since=since)
+
+
+def revoked_lately(token: str, since: float) -> Trial:
+    """A token that was good until `since`."""
+    kind, codes = "revoked lately", frozenset({"token_revoked"})
+    return Trial(kind, codes, "/api/x", headers=bearer(token), since=since)
 
 
 def live_session(cookie: str, user: str) -> Trial:
@@ -105,7 +112,7 @@ KINDS: list[tuple[int, Callable[[Credentials], Trial]]] = [
     (2, lambda _: refused("anonymous", "unauthenticated", "/api/x")),
     (2, lambda c: refused("expired", "token_expired", "/api/x", c.expired())),
     (2, lambda c: refused("forged", "token_invalid", "/api/x", c.forged())),
-    (2, lambda c: refused("revoked", "token_revoked", "/api/x", c.revoked)),
+    (2, lambda c: refused("revoked before", "token_revoked", "/api/x", c.revoked)),
     (2, lambda c: refused("forbidden", "forbidden", "/ops/x", c.token("alice"))),
     (1, lambda c: refused("denied", "forbidden", "/api/x", c.token("sue", "suspended"))),
     (1, lambda _: dead_session(NOBODY)),
