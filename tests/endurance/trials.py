@@ -29,7 +29,9 @@ class Trial:
     user: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    since: float = 0.0  # when what it presents came to be worth nothing, where that was during the run
+    since: float = (
+        0.0  # when what it presents came to be worth nothing, where that was during the run
+    )
 
 
 @dataclass
