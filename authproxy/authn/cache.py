@@ -12,17 +12,19 @@ LONGEST = 300.0
 class IdentityCache:
     """At most `most` identities, each for min(exp, 5 minutes); `hits` and `misses` count.
 
-    Two generations: the young one becomes the old one when it is half of the bound, and what is asked for moves back.
+    Two generations: the young one becomes the old one when it is half of the bound, or five minutes old, and what is asked
+    for moves back. So what nobody asks for is kept for ten minutes at most, however few they are.
     `exp`, `nbf` and revocation are the caller's to look at, on every hit. `misses` is counted by the caller, once a
     credential, because one credential may be looked up under several authenticators.
     """
 
-    __slots__ = ("_half", "_old", "_young", "hits", "misses")
+    __slots__ = ("_half", "_old", "_turn", "_young", "hits", "misses")
 
     def __init__(self, most: int = 10_000) -> None:
         self._half = max(most // 2, 1)
         self._young: dict[bytes, tuple[float, Identity]] = {}
         self._old: dict[bytes, tuple[float, Identity]] = {}
+        self._turn = 0.0  # when the young generation is five minutes old
         self.hits = 0
         self.misses = 0
 
@@ -50,6 +52,8 @@ class IdentityCache:
         if identity.expires_at is not None:
             until = min(until, identity.expires_at)
         if until > now:
+            if not 0 < self._turn - now <= LONGEST:  # or the clock was set back
+                self._old, self._young, self._turn = self._young, {}, now + LONGEST
             self._keep(key, (until, identity))
 
     def _keep(self, key: bytes, kept: tuple[float, Identity]) -> None:

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -80,7 +80,8 @@ class Networks:
 
     def __init__(self, networks: Iterable[Network]) -> None:
         self.networks = tuple(networks)
-        self._found = lru_cache(maxsize=16384)(self._look)
+        # It knows the networks and not this object: a circle would wait long for the collector after a reload.
+        self._found = lru_cache(maxsize=16384)(partial(_is_in, self.networks))
 
     def __bool__(self) -> bool:
         return bool(self.networks)
@@ -88,10 +89,9 @@ class Networks:
     def __contains__(self, address: Address) -> bool:
         return self._found(address)
 
-    def _look(self, address: Address) -> bool:
-        return any(
-            address.version == network.version and address in network for network in self.networks
-        )
+
+def _is_in(networks: tuple[Network, ...], address: Address) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Names are compared folded: lower case, and every character that is not a letter 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
+from functools import partial
 from typing import TypeVar
 
 from authproxy.model.identity import Identity
@@ -146,27 +147,31 @@ class HeaderRules:
     def __init__(self, strip: Iterable[str] = ()) -> None:
         self._strip = frozenset(fold(name) for name in strip)
         # What to do with a header of this name (as the client spelled it): the look-up itself, with no call around it.
-        self.kind: Callable[[bytes], Kind] = Learned(self._classify).__getitem__
+        # It knows the names and not these rules: a circle would wait long for the collector after a reload.
+        self.kind: Callable[[bytes], Kind] = Learned(partial(_classify, self._strip)).__getitem__
 
     def reserved(self, name: str) -> bool:
         """Is this a name that only we may set towards the backend?"""
-        folded = fold(name)
-        return (
-            folded in self._strip
-            or folded in HOP_BY_HOP
-            or any(
-                folded == word or (word[-1] == "-" and folded.startswith(word)) for word in RESERVED
-            )
-        )
+        return _is_reserved(self._strip, name)
 
-    def _classify(self, name: bytes) -> Kind:
-        known = _KINDS.get(name.lower())
-        if known is not None:
-            return known
-        text = name.decode("latin-1")
-        if "_" in text or fold(text) in _LOOKALIKES or self.reserved(text):
-            return Kind.DROP
-        return Kind.METHOD_OVERRIDE if fold(text) in _METHOD_OVERRIDES else Kind.PASS
+
+def _is_reserved(strip: frozenset[str], name: str) -> bool:
+    folded = fold(name)
+    return (
+        folded in strip
+        or folded in HOP_BY_HOP
+        or any(folded == word or (word[-1] == "-" and folded.startswith(word)) for word in RESERVED)
+    )
+
+
+def _classify(strip: frozenset[str], name: bytes) -> Kind:
+    known = _KINDS.get(name.lower())
+    if known is not None:
+        return known
+    text = name.decode("latin-1")
+    if "_" in text or fold(text) in _LOOKALIKES or _is_reserved(strip, text):
+        return Kind.DROP
+    return Kind.METHOD_OVERRIDE if fold(text) in _METHOD_OVERRIDES else Kind.PASS
 
 
 class IdentityProfile:

@@ -7,6 +7,8 @@ made with change together: another authority is another context, with ticket key
 
 import ssl
 import sys
+from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -77,7 +79,8 @@ class Certificates:
     def __init__(self, fingerprint: bytes = b"", authorities: bytes = b"") -> None:
         self.fingerprint = fingerprint
         self.authorities = authorities
-        self._by_name: dict[str, ssl.SSLContext] = {}
+        # None is the default: it must not hold itself, or it would wait long for the collector after a reload.
+        self._by_name: dict[str, ssl.SSLContext | None] = {}
         self._default: ssl.SSLContext | None = None
 
     @property
@@ -91,18 +94,24 @@ class Certificates:
         if self._default is None:
             self._default = context
             context.sslobject_class = Handshake
-            context.sni_callback = self._choose
+            context.sni_callback = partial(_choose, self._by_name)
         for name in names:
-            self._by_name.setdefault(name, context)
+            self._by_name.setdefault(name, None if context is self._default else context)
 
-    def _choose(self, sock: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        if name is None:
-            return
-        lower = name.lower().removesuffix(".")
-        assert isinstance(sock, Handshake)
-        sock.asked = lower
-        wildcard = "*." + lower.partition(".")[2]
-        sock.context = self._by_name.get(lower) or self._by_name.get(wildcard) or self.context
+
+def _choose(
+    by_name: Mapping[str, ssl.SSLContext | None],
+    sock: ssl.SSLObject,
+    name: str | None,
+    default: ssl.SSLContext,
+) -> None:
+    if name is None:
+        return
+    lower = name.lower().removesuffix(".")
+    assert isinstance(sock, Handshake)
+    sock.asked = lower
+    wildcard = "*." + lower.partition(".")[2]
+    sock.context = by_name.get(lower if lower in by_name else wildcard) or default
 
 
 def pass_over_bad_names() -> None:

@@ -39,7 +39,7 @@ class LineLog:
     """
 
     __slots__ = (
-        "_again", "_bytes", "_file", "_line_of", "_lines", "_path", "_pipe", "_private", "_warned", "lost", "name",
+        "_again", "_bytes", "_file", "_line_of", "_lines", "_path", "_pipe", "_private", "_torn", "_warned", "lost", "name",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class LineLog:
         self._bytes = 0
         self.lost = 0
         self._warned = float("-inf")  # when we last said that lines are lost
+        self._torn = False  # does the file end with a part of a line?
         self._again: asyncio.TimerHandle | None = None  # while lines wait for a reader
         self._file: BinaryIO | None = None
         self._pipe: int | None = (
@@ -105,11 +106,19 @@ class LineLog:
         lines, self._lines, self._bytes = self._lines, [], 0
         try:
             if self._pipe is None:
-                _write_all(self._file, b"".join(lines))
+                self._write_file(self._file, lines)
             else:
                 self._write_pipe(self._file, self._pipe, lines)
         except (OSError, ValueError) as error:
             self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
+
+    def _write_file(self, file: BinaryIO, lines: list[bytes]) -> None:
+        """Write all. A disk that was full may have taken a part of a line: the next one must not be spoilt by it."""
+        if self._torn:
+            lines = [b"\n", *lines]
+        self._torn = True
+        _write_all(file, b"".join(lines))
+        self._torn = False
 
     def _write_pipe(self, file: BinaryIO, pipe: int, lines: list[bytes]) -> None:
         """Write as much as there is room for. A reader that stops reading must not stop the proxy: the rest waits, and

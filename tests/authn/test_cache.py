@@ -53,6 +53,16 @@ def test_a_clock_set_back_lengthens_no_life() -> None:
     assert cache.get(b"k", NOW - 1) is None
 
 
+def test_what_nobody_asks_for_is_forgotten() -> None:
+    """However few identities come, those that are over make room within ten minutes; who goes on asking stays."""
+    cache = IdentityCache()
+    for minute in range(0, 60, 2):
+        cache.put(b"%d" % minute, identity(), NOW + 60 * minute)
+        cache.put(b"busy", identity(), NOW + 60 * minute)
+        assert len(cache) <= 8
+    assert cache.get(b"busy", NOW + 60 * 58) is not None
+
+
 def test_keys_do_not_mix() -> None:
     """A look-up gives what was put under exactly that key."""
     cache = IdentityCache()

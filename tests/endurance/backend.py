@@ -74,7 +74,7 @@ class Backend:
 async def _reset(request: web.Request) -> web.StreamResponse:
     """Every other time with a head and half a body before."""
     answer = web.StreamResponse(headers={MARK: "1", "Content-Length": "100"})
-    if int(time.monotonic() * 1000) % 2:
+    if int(time.monotonic() * 1000) % 2 and "Upgrade" not in request.headers:
         await answer.prepare(request)
         await answer.write(PIECE[:50])
     if request.transport is not None:

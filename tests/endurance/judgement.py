@@ -31,6 +31,7 @@ LATE_NEWS = frozenset({"Redis killed", "Redis stopped", "worker stopped"})
 # Seconds after its end in which a fault still explains: Redis is looked for within five, and then timeouts end.
 GRACE = {"Redis killed": 6.0, "Redis stopped": 6.0, "worker killed": 3.0}
 GRACE_ELSE = 2.0
+MINUTE = 60.0
 HUNG = 20.0  # seconds; what a client waits, and what no answer may need
 
 
@@ -123,19 +124,18 @@ def _judge_notes(records: Records, known: Mapping[str, Outcome], found: Judgemen
 
 
 def _judge_limits(records: Records, known: Mapping[str, Outcome], found: Judgement) -> None:
-    """Of those that were surely counted within one minute."""
-    passed: Counter[tuple[str, int]] = Counter()
+    """No minute has more than the limit of those that were surely counted within it."""
+    passed: dict[str, list[Outcome]] = {}
     for name in {note["trial"] for note in records.notes}:
         outcome = known.get(name)
         if outcome is not None and outcome.trial.kind == "limited":
-            minute = int(outcome.at // 60)
-            if minute == (outcome.at + outcome.seconds) // 60:
-                passed[outcome.trial.user, minute] += 1
-    found.wrong += [
-        f"{n} of {user} in a minute that has {LIMIT}"
-        for (user, _), n in passed.items()
-        if n > LIMIT
-    ]
+            passed.setdefault(outcome.trial.user, []).append(outcome)
+    for user, outcomes in passed.items():
+        for first in outcomes:
+            end = first.at + MINUTE
+            n = sum(first.at <= one.at and one.at + one.seconds < end for one in outcomes)
+            if n > LIMIT:
+                found.wrong.append(f"{n} of {user} in the minute from {first.at:.2f}")
 
 
 def _explain(records: Records, outcome: Outcome, found: Judgement) -> None:

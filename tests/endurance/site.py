@@ -15,7 +15,7 @@ from tests.end_to_end.served import environment, free_port, wait_until
 from tests.web.portal.browser import users_text
 
 HOST = "app.test"
-LIMIT = 20  # a minute, of a subject at /limited
+LIMIT = 20  # of a subject at /limited, in any minute
 ENG = [{"groups": ["eng"]}]
 
 
@@ -36,7 +36,7 @@ ROUTES: list[dict[str, Any]] = [
     route("api", deny=[{"groups": ["suspended"]}]),
     route("staff", authenticate=["staff"], allow="authenticated"),
     route("ops", allow=[{"groups": ["ops"]}]),
-    route("limited", rate_limits=[{"limit": f"{LIMIT}/minute", "per": "subject", "strategy": "fixed-window"}]),
+    route("limited", rate_limits=[{"limit": f"{LIMIT}/minute", "per": "subject", "strategy": "moving-window"}]),
 ]  # fmt: skip
 
 
