@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import ssl
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,20 @@ def test_the_name_chooses_the_certificate(make: Make) -> None:
     assert shown == {
         None: 0, "first.test": 0, "second.test": 1, "ALSO.test": 1, "a.wild.test": 2, "a.b.wild.test": 0, "wild.test": 0, "other": 0,
     }  # fmt: skip
+
+
+def test_a_name_of_the_first_goes_before_a_wildcard_of_another(make: Make) -> None:
+    """The exact name is the first's own; and a context that was replaced is gone at once, without the collector."""
+    first, wild = make("a.test"), make("*.test")
+    certificates = Certificates()
+    for pair in (first, wild):
+        certificates.add(names_of(pair[0]), context_for(*pair, "intermediate"))
+    der = ssl.PEM_cert_to_DER_cert(first[0].read_text())
+    assert handshake(certificates.context, "a.test") == der
+    assert handshake(certificates.context, "b.test") != der
+    gone = weakref.ref(certificates.context)
+    del certificates
+    assert gone() is None
 
 
 def test_names_of_a_certificate(make: Make) -> None:

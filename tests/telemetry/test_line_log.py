@@ -147,3 +147,38 @@ def test_a_line_can_be_made_in_another_way(tmp_path: Path) -> None:
     log.write(exchange(), 0.0, lambda _x, _s: b"new\n")
     log.close()
     assert (tmp_path / "log").read_bytes() == b"old\nnew\n"
+
+
+def test_half_a_line_spoils_no_other(tmp_path: Path) -> None:
+    """A disk that is full in the middle of a line: once there is room the next line begins anew, and is whole."""
+
+    class Full:
+        """Takes a hundred bytes, and no more until it is emptied."""
+
+        def __init__(self) -> None:
+            self.written, self.room = b"", 100
+
+        def write(self, data: bytes) -> int:
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            taken = bytes(data[: self.room])
+            self.written += taken
+            self.room -= len(taken)
+            return len(taken)
+
+        def flush(self) -> None:
+            """Nothing waits."""
+
+    log, file = access_log(str(tmp_path / "log"), "json"), Full()
+    log.close()
+    log._file = file  # type: ignore[assignment]
+    log.write(exchange(), 0.0)
+    log.flush()
+    assert (log.lost, len(file.written)) == (1, 100)
+    file.room = 10_000
+    for _ in range(2):
+        log.write(exchange(), 0.0)
+        log.flush()
+    torn, *whole = file.written.splitlines()
+    assert len(torn) == 100
+    assert [json.loads(line)["status"] for line in whole] == [200, 200]
