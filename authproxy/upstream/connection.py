@@ -312,6 +312,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(clean=exc is None)
+        self._message.let_go()
         self._keeper.forget(self)
 
     def pause_writing(self) -> None:

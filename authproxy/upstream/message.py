@@ -85,6 +85,10 @@ class Message:
         self.pieces: list[bytes] = []
         self.held = 0
 
+    def let_go(self) -> None:
+        """Nothing more will come: the connection, which is told of interim answers, is not held any longer."""
+        self._interim = None
+
     def feed(self, data: bytes) -> bool:
         """Read the next bytes; True when there are more than the message has.
 

@@ -135,6 +135,8 @@ class Tunnel:
             self._cut()
             # Either end went away, or was silent for too long: that is how tunnels end, and no error.
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            # Tasks hold us, and all that is ours: in a circle, they would wait for the collector, for hours on a quiet day.
+            self._tasks.clear()
             if not self._shut_out:
                 self._connection.write(self._inbound.take())
             self._connection.close()
