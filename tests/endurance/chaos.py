@@ -29,6 +29,7 @@ from tests.endurance.trials import Credentials
 PAUSE = 4.0  # seconds between two faults of a lane
 CALM = 8.0  # seconds at the end without faults: all must be well again
 SHOWN = 30
+BEGINS = '{"time":"'  # each line of an access log
 
 
 async def _run(stage: Stage, seconds: float, seed: int) -> tuple[list[Outcome], list[f.Fault]]:
@@ -58,18 +59,20 @@ async def _run(stage: Stage, seconds: float, seed: int) -> tuple[list[Outcome], 
     return told, sorted(made, key=lambda fault: fault.began)
 
 
-def _lines(paths: Iterable[Path]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """The access logs' lines by request id, and those that are no JSON."""
+def read_lines(paths: Iterable[Path]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The access logs' lines by request id, and those that are spoilt. The first part of a line, which is what a disk that
+    became full has taken, is none of both.
+    """
     lines: dict[str, Mapping[str, Any]] = {}
     spoilt = []
     for path in paths:
         for text in path.read_text(errors="replace").splitlines():
             try:
                 line = json.loads(text)
+                lines[line["request_id"]] = line
             except ValueError:
-                spoilt.append(text[:200])
-                continue
-            lines[line["request_id"]] = line
+                if text.count('"request_id"') > 1 or not f"{text}{BEGINS}".startswith(BEGINS):
+                    spoilt.append(text)
     return lines, spoilt
 
 
@@ -113,7 +116,7 @@ def chaos(seconds: float, seed: int, keep: Path | None = None) -> dict[str, Any]
         outcomes, faults = asyncio.run(_run(stage, seconds, seed))
         ends = {proxy.name: proxy.served.stop() for proxy in stage.proxies}
         errors = {proxy.name: proxy.served.errors() for proxy in stage.proxies}
-        lines, spoilt = _lines(proxy.log for proxy in stage.proxies)
+        lines, spoilt = read_lines(proxy.log for proxy in stage.proxies)
         notes = [json.loads(x) for b in stage.backends for x in b.notes.read_text().splitlines()]
         records = Records(outcomes, notes, lines, faults)
         found = judge(records)

@@ -149,6 +149,11 @@ def _explain(records: Records, outcome: Outcome, found: Judgement) -> None:
     elif code or told:
         kinds = EXPLAINED_BY.get(code or told, frozenset())
         what = code or f"{told}, its line lost"
+    elif line is None and outcome.status >= 500:
+        kinds, what = (
+            frozenset[str]().union(*EXPLAINED_BY.values()),
+            "a page of ours, its line lost",
+        )
     elif line is not None and line["status"] == 101:
         kinds, what = CUTS_SOCKETS, "a WebSocket that the backend cut"
     else:
