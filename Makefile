@@ -24,7 +24,7 @@ test: .venv/.installed  ## run the tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/real_parts.sh
 	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
-test-slow: .venv/.installed  ## long fuzzing
+test-slow: .venv/.installed  ## long fuzzing, chaos, soak
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/real_parts.sh slow
 	$(BIN)/python -m pytest -m slow
 

@@ -71,7 +71,9 @@ def read_lines(paths: Iterable[Path]) -> tuple[dict[str, Mapping[str, Any]], lis
                 line = json.loads(text)
                 lines[line["request_id"]] = line
             except ValueError:
-                if text.count('"request_id"') > 1 or not f"{text}{BEGINS}".startswith(BEGINS):
+                if text.count('"request_id"') > 1 or not (
+                    text.startswith(BEGINS) or BEGINS.startswith(text)
+                ):
                     spoilt.append(text)
     return lines, spoilt
 

@@ -82,9 +82,9 @@ def chaos_parts(run: Record) -> dict[str, str]:
         lasted[kind] += end - begin
     explained: dict[str, list[str]] = {kind: [] for kind in began}
     for fault, what, count in run["explained"]:
-        explained.setdefault(fault, []).append(f"{count} × {what}")
+        explained.setdefault(fault, []).append(f"{count} of {what}")
     rows = [
-        (kind, count, f"{lasted[kind]:.0f} s", ", ".join(explained[kind]) or "none", run["longest_after"].get(kind, "–"))
+        (kind, count, f"{lasted[kind]:.0f} s", ", ".join(explained[kind]) or "none", run["longest_after"].get(kind, "-"))
         for kind, count in sorted(began.items())
     ]  # fmt: skip
     heads = ["fault", "times", "in all", "what clients saw of it", "last seen, seconds after its end"]  # fmt: skip
