@@ -165,7 +165,7 @@ def test_the_provider_is_stopped(tmp_path: Path, provider: Provider) -> None:
         assert time.monotonic() - stopped + REFRESH + 1 > 10
         assert admin(f, "/readyz")[0] == 503
         assert "no keys of tokens" in admin(f, "/readyz")[1]
-        assert "are forgotten" in f.served.errors()
+        assert wait_until(lambda: "are forgotten" in f.served.errors(), 2 * REFRESH)
         assert f.served.errors().count("could not be fetched") <= 4
 
         provider.start()
