@@ -25,7 +25,7 @@ ID_BYTES = 32  # 256 bits: nobody guesses one
 REMEMBERED = 86_400.0
 EACH_MOST = 100  # living sessions of one user; the oldest end when there are more
 TOUCHES = 10  # a session in use is written this many times in an idle timeout
-PARSED_MOST = 10_000
+PARSED_MOST, PARSED_LONGEST = 10_000, 300.0  # records that are kept as objects, and seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Sessions:
         self.idle = idle
         self.absolute = absolute
         self._parsed: dict[bytes, tuple[bytes, Session]] = {}
+        self._parsed_until = 0.0
         self._touching: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -231,19 +232,21 @@ class Sessions:
         return session.created + self.absolute + REMEMBERED
 
     def _used(self, key: bytes, value: bytes, now: float) -> Session:
-        session = self._parse(key, value)
+        session = self._parse(key, value, now)
         self.check(session, now)
         if now - session.seen > self.idle / TOUCHES:
             self._touch(session, now)
         return session
 
-    def _parse(self, key: bytes, value: bytes) -> Session:
+    def _parse(self, key: bytes, value: bytes, now: float) -> Session:
         kept = self._parsed.get(key)
         if kept is not None and kept[0] == value:
             return kept[1]
         session = _load(key, value)
-        if len(self._parsed) >= PARSED_MOST:
+        if len(self._parsed) >= PARSED_MOST or not 0 < self._parsed_until - now <= PARSED_LONGEST:
+            # Also by time: of sessions that ended elsewhere nobody tells us, and on a quiet day there would be ever more.
             self._parsed.clear()
+            self._parsed_until = now + PARSED_LONGEST
         self._parsed[key] = (value, session)
         return session
 

@@ -263,3 +263,15 @@ async def test_a_use_that_cannot_be_noted_is_noted_by_the_next(
     found = await sessions.find(session_id, 2002.0)
     assert found is not None
     assert found.seen == 2001.0
+
+
+async def test_what_was_read_is_not_kept_for_good(
+    sessions: Sessions, records: MemoryRecords
+) -> None:
+    """A worker that hears of no end, as another one ended it, has forgotten the session's object within minutes."""
+    elsewhere = Sessions(records, IDLE, ABSOLUTE)
+    for minute in range(60):
+        session_id, session = await begin(sessions, now=NOW + 60 * minute)
+        assert await sessions.find(session_id, NOW + 60 * minute) == session
+        await elsewhere.end(session, NOW + 60 * minute)
+        assert len(sessions._parsed) <= 6

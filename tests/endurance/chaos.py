@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -143,6 +144,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to write the record")
     parser.add_argument("--keep", type=Path, help="where to keep logs and notes")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # with all that was started
     record = chaos(asked.seconds, asked.seed, asked.keep)
     if asked.json:
         asked.json.write_text(json.dumps(record, ensure_ascii=False) + "\n")

@@ -229,6 +229,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="where to write the record")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # with all that was started
     record = soak(asked.seconds, asked.state, asked.slack)
     text = json.dumps(record, ensure_ascii=False) + "\n"
     if asked.json:
