@@ -53,7 +53,7 @@ class LineLog:
         self._bytes = 0
         self.lost = 0
         self._warned = float("-inf")  # when we last said that lines are lost
-        self._torn = False  # does the file end with a part of a line?
+        self._torn = False  # did we leave a part of a line?
         self._again: asyncio.TimerHandle | None = None  # while lines wait for a reader
         self._file: BinaryIO | None = None
         self._pipe: int | None = (
@@ -113,8 +113,10 @@ class LineLog:
             self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
 
     def _write_file(self, file: BinaryIO, lines: list[bytes]) -> None:
-        """Write all. A disk that was full may have taken a part of a line: the next one must not be spoilt by it."""
-        if self._torn:
+        """Write all. A disk that was full may have taken a part of a line, of ours or of another worker's: the next one
+        must not be spoilt by it.
+        """
+        if self._torn or _ends_within_a_line(file):
             lines = [b"\n", *lines]
         self._torn = True
         _write_all(file, b"".join(lines))
@@ -166,6 +168,23 @@ class LineLog:
         if self._file is not None and self._path != "-":
             self._file.close()
         self._file = None
+
+
+def _ends_within_a_line(file: BinaryIO) -> bool:
+    """Is there a part of a line at the end of this file? False also where it cannot be looked at, and of what is no file."""
+    try:
+        descriptor = file.fileno()
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or not about.st_size:
+            return False
+        # It was opened for appending alone: reading may be forbidden, and a pipe must not have us as its reader.
+        look = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(look, 1, about.st_size - 1) != b"\n"
+        finally:
+            os.close(look)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _private(path: str, flags: int) -> int:

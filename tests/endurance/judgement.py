@@ -24,6 +24,7 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "upstream_invalid": frozenset({"backend killed", "backend resets"}),
     "upstream_timeout": frozenset({"backend stopped", "worker stopped"}),
 }  # fmt: skip
+LATELY = "revoked lately"
 LOSES_ANSWERS = frozenset({"worker killed"})
 CUTS_SOCKETS = frozenset({"backend killed", "backend resets"})
 LOSES_LINES = frozenset({"disk full", "worker killed"})
@@ -82,6 +83,8 @@ def judge(records: Records) -> Judgement:
     for outcome in records.outcomes:
         if outcome.error == "timeout" or outcome.seconds > HUNG:
             found.hung.append(_told(outcome))
+        elif outcome.trial.kind == LATELY and outcome.verdict == ALLOW:
+            pass  # judged by what the backend saw
         elif not as_usual(outcome):
             _explain(records, outcome, found)
     return found
@@ -107,7 +110,7 @@ def _judge_notes(records: Records, known: Mapping[str, Outcome], found: Judgemen
         one = outcome.trial
         if ALLOW not in one.verdicts:
             # news of a revocation cannot come from a Redis that is away, nor to a worker that does not run
-            late = one.kind == "revoked lately" and around(
+            late = one.kind == LATELY and around(
                 records.faults, LATE_NEWS, one.since - 1, note["at"]
             )
             if not late:
@@ -118,7 +121,7 @@ def _judge_notes(records: Records, known: Mapping[str, Outcome], found: Judgemen
             found.wrong.append(f"{_told(outcome)}: as {note['user']!r}")
     for outcome in records.outcomes:
         if outcome.verdict == ALLOW and ALLOW not in outcome.trial.verdicts:
-            lately = outcome.trial.kind == "revoked lately"  # judged by what the backend saw
+            lately = outcome.trial.kind == LATELY  # judged by what the backend saw
             if not lately:
                 found.wrong.append(f"answered: {_told(outcome)}")
 

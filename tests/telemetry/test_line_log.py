@@ -182,3 +182,17 @@ def test_half_a_line_spoils_no_other(tmp_path: Path) -> None:
     torn, *whole = file.written.splitlines()
     assert len(torn) == 100
     assert [json.loads(line)["status"] for line in whole] == [200, 200]
+
+
+def test_half_a_line_of_another_worker_spoils_no_line(tmp_path: Path) -> None:
+    """Whoever left it, also a process that is gone: the next line begins anew. A file that cannot be read is written all the same."""
+    file = tmp_path / "log"
+    file.write_text('{"time":"20')
+    first, second = (access_log(str(file), "json") for _ in range(2))
+    for log in (first, second, first):
+        log.write(exchange(), 0.0)
+        log.flush()
+    torn, *whole = file.read_text().splitlines()
+    assert (torn, [json.loads(line)["status"] for line in whole]) == ('{"time":"20', [200] * 3)
+    for log in (first, second):
+        log.close()
