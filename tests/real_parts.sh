@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the real parts of the end-to-end tests available: Debian's nginx (the backend), curl (the client) and openssl (which
-# makes its certificates), redis-server and redis-sentinel (the state of several machines), haproxy (in front of them),
+# makes its certificates), redis-server and redis-sentinel (the state of several machines), haproxy (in front of them), faketime (another time of day),
 # systemd's and Prometheus' own checkers of what deploy/ holds, Node, and from npm, in build/node/, jose (a backend that
 # verifies assertions by somebody else's library) and oidc-provider (an OpenID provider), and chromium (people's browser).
 # With the argument `slow` testssl.sh too, which looks for what is weak.
@@ -11,7 +11,7 @@ set -uo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 modules="${BASH_SOURCE[0]%/*}/../build/node"
 
-parts=(nginx curl openssl redis-server redis-sentinel haproxy systemd-analyze promtool node npm chromium)
+parts=(nginx curl openssl redis-server redis-sentinel haproxy faketime systemd-analyze promtool node npm chromium)
 [ "${1:-}" = slow ] && parts+=(testssl)
 
 missing() {
