@@ -134,12 +134,14 @@ class Tunnel:
         finally:
             self._cut()
             # Either end went away, or was silent for too long: that is how tunnels end, and no error.
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            # Tasks hold us, and all that is ours: in a circle, they would wait for the collector, for hours on a quiet day.
-            self._tasks.clear()
-            if not self._shut_out:
-                self._connection.write(self._inbound.take())
-            self._connection.close()
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:  # also where the client's connection ends just now, which cancels us
+                # Tasks hold us, and all that is ours: in a circle, they would wait for the collector, for hours on a quiet day.
+                self._tasks.clear()
+                if not self._shut_out:
+                    self._connection.write(self._inbound.take())
+                self._connection.close()
 
     def end(self, code: int) -> None:
         """Send a close frame as soon as the backend's frame is over; both sides then have a moment to part in peace."""
@@ -220,7 +222,10 @@ class Inbound:
         """Our side: the next bytes, b"" at the end."""
         while not self._pieces and not self._ended:
             self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None  # one that is cancelled keeps its traceback, and that this object
         return self.take()
 
     def take(self) -> bytes:

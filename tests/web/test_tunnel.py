@@ -1,6 +1,7 @@
 """WebSockets: opened by a right 101 and nothing else, raw in between, and ended in peace."""
 
 import asyncio
+import gc
 import os
 
 import pytest
@@ -294,3 +295,39 @@ def test_frames_end_where_they_end(sizes: list[tuple[int, bool]], cuts: list[int
         frames.follow(data[at:edge])
         at = edge
         assert frames.between == (at in ends)
+
+
+@pytest.mark.parametrize("backend_first", [True, False])
+async def test_what_has_ended_is_gone_at_once(backend_first: bool) -> None:
+    """Whoever ends it, and where both do at the same moment: no circle is left that would wait for the collector, and with it
+    the request, its connections, and all the policies that it was let in by.
+    """
+    async with playbook(play=bidding_farewell if backend_first else accepting()) as p:
+        (await opened(p)).close()
+        await until(lambda: not p.worker._servers[0].tunnels)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(8):
+                link = await opened(p)
+                await link.send(b"\x88\x80\0\0\0\0")
+                if backend_first:
+                    await link.reader.read(2)
+                link.close()
+            await until(lambda: not p.worker._servers[0].tunnels)
+            await asyncio.sleep(0.05)
+            gc.collect()
+            left = {type(x).__name__ for x in gc.garbage if type(x).__module__.startswith("authproxy.")}  # fmt: skip
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert left == set()
+
+
+async def bidding_farewell(request: Message, link: Link) -> None:
+    """A backend that answers a close frame and hangs up."""
+    accept = accept_for(request.field("sec-websocket-key") or "").decode()
+    await link.send(f"{SWITCH}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+    await link.reader.read(6)
+    await link.send(b"\x88\x00")
+    link.close()
