@@ -225,7 +225,9 @@ class Inbound:
             try:
                 await self._waiter
             finally:
-                self._waiter = None  # one that is cancelled keeps its traceback, and that this object
+                self._waiter = (
+                    None  # one that is cancelled keeps its traceback, and that this object
+                )
         return self.take()
 
     def take(self) -> bytes:
