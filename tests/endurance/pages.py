@@ -118,10 +118,7 @@ def filled(page: Path, parts: dict[str, str]) -> None:
 
 def main() -> None:
     """Both pages, from the records that there are."""
-    soaks = {
-        f"soak-{state}": json.loads((ROOM / f"soak-{state}.json").read_text())
-        for state in ("lmdb", "redis")
-    }
+    soaks = {file.stem: json.loads(file.read_text()) for file in sorted(ROOM.glob("soak-*.json"))}
     for name, run in soaks.items():
         (ROOM / f"{name}.svg").write_text(soak_plot(run))
     filled(DOCS / "soak.md", {name: soak_part(run) for name, run in soaks.items()})
