@@ -65,7 +65,7 @@ def plot(title: str, lines: Sequence[Line], bands: Sequence[Band], seconds: floa
             if b.kind == kind
         ]
     parts.append(
-        f'<text x="{WIDTH - RIGHT}" y="{total - 12}" text-anchor="end">{seconds / 60:g} minutes</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{total - 12}" text-anchor="end">{seconds / 60:.0f} minutes</text>'
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {total}" width="{WIDTH}" height="{total}" role="img">'
