@@ -77,8 +77,12 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
+    import logging
+
     from authproxy.model.errors import ConfigError
 
+    # A command says itself what it could not do; what the state logs on the way there is for a server's log.
+    logging.getLogger("authproxy.state").addHandler(logging.NullHandler())
     try:
         app()
     except ConfigError as error:

@@ -111,10 +111,6 @@ class Diagram:
         """Where `f` holds and `g` does not."""
         return self.choose(g, FALSE, f)
 
-    def implies(self, f: int, g: int) -> bool:
-        """Does `g` hold wherever `f` does?"""
-        return self.minus(f, g) == FALSE
-
     def given(self, f: int, values: Mapping[int, bool]) -> int:
         """`f` where these variables have these values."""
         found = {FALSE: FALSE, TRUE: TRUE}

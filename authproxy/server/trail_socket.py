@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 Peek = Callable[[Sequence[Charge], float], Awaitable[list[Balance]]]
 ASKED_MOST = 16 << 10  # bytes of a question: an id, or some limits
 CHARGES_MOST = 64
+KEY_BYTES = 16
 ANSWER_MOST = 64 << 10
 PATIENCE = 2.0  # seconds for a question to arrive, and for its answer to be taken
 AT_ONCE_MOST = 8
@@ -79,8 +80,8 @@ class TrailSocket:
                         await self._left(question) if asks_limits else self._told(question)
                     )
                     await writer.drain()
-        except (OSError, ValueError, TimeoutError):
-            pass  # whoever asks so is told nothing
+        except (OSError, ValueError, TimeoutError, struct.error):
+            pass  # whoever asks so is told nothing; the last is a key that is counted by another strategy
         finally:
             self._answering -= 1
             writer.close()
@@ -121,7 +122,9 @@ def _charge(one: object) -> Charge:
         case [str(key), int(amount), int(window), str(strategy), int(cost)] if (
             strategy in STRATEGIES and min(amount, window, cost) >= 1
         ):
-            return Charge(bytes.fromhex(key)[:16].ljust(16), Rate(amount, window), strategy, cost)
+            of_limit = bytes.fromhex(key)
+            if len(of_limit) == KEY_BYTES:
+                return Charge(of_limit, Rate(amount, window), strategy, cost)
     raise ValueError("no charge")
 
 

@@ -12,7 +12,7 @@ import typer.main
 
 from authproxy import __version__
 from authproxy.cli.main import EX_CONFIG, app
-from tests.end_to_end.served import PROGRAM, environment, run
+from tests.end_to_end.served import PROGRAM, environment, free_port, run
 
 
 def commands() -> Iterator[tuple[str, ...]]:
@@ -175,3 +175,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         1,
         "authproxy: nowhere.log: no such file or directory\n",
     )
+
+
+def test_a_state_that_is_away_is_told_once(tmp_path: Path) -> None:
+    """By the command that wanted it: what the state logs on the way there is for a server's log."""
+    assert run("init", ".", cwd=tmp_path).returncode == 0
+    file = tmp_path / "authproxy.yaml"
+    file.write_text(f'state: {{url: "redis://127.0.0.1:{free_port()}"}}\n' + file.read_text())
+    done = run("session", "list", cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("authproxy: the state cannot be used: redis://127.0.0.1:")

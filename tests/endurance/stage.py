@@ -6,6 +6,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ backend proxies
 
 
 class Disk:
-    """A small disk for a log; `filled` where it could not be had is never called, and `real` is false."""
+    """A small disk for a log; where it could not be had that is said, `real` is false, and nobody fills it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -66,6 +67,10 @@ class Disk:
             self.real = done.returncode == 0
         except OSError:
             self.real = False
+        if not self.real:
+            sys.stderr.write(
+                f"{folder} is no disk of its own (that needs root): no fault is a full disk\n"
+            )
 
     def fill(self) -> None:
         """Leave no room."""

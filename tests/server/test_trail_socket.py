@@ -15,6 +15,7 @@ import pytest
 from authproxy.model.identity import Identity
 from authproxy.model.rate import Balance, Charge
 from authproxy.policy.record import Recorder
+from authproxy.rate_limits.strategies import FIXED
 from authproxy.server import trail_socket
 from authproxy.server.trail_socket import (
     ANSWER_MOST,
@@ -28,12 +29,15 @@ from authproxy.telemetry.trail import Trail
 from tests.telemetry.test_access_log import exchange
 
 AWAY = 999
+MISREAD = 998
 
 
 async def peek(charges: Sequence[Charge], _now: float) -> list[Balance]:
     """What is left: as much as the rates let pass."""
     if charges and charges[0].rate.amount == AWAY:
         raise StateUnavailable("the store is away")
+    if charges and charges[0].rate.amount == MISREAD:
+        FIXED.unpack(b"the record of another strategy")
     return [Balance(True, charge.rate.amount, 9.5) for charge in charges]
 
 
@@ -117,10 +121,13 @@ async def test_it_says_what_is_left_of_limits(tmp_path: Path) -> None:
     [
         None,
         [["zz", 5, 60, "fixed-window", 1]],
-        [["00", 0, 60, "fixed-window", 1]],
-        [["00", 5, 60, "none", 1]],
-        [["00", 5, 60, "fixed-window"]],
-        [["00", 5, 60, "fixed-window", 1]] * (CHARGES_MOST + 1),
+        [["00", 5, 60, "fixed-window", 1]],
+        [["00" * 17, 5, 60, "fixed-window", 1]],
+        [["00" * 16, 0, 60, "fixed-window", 1]],
+        [["00" * 16, 5, 60, "none", 1]],
+        [["00" * 16, 5, 60, "fixed-window"]],
+        [["00" * 16, 5, 60, "fixed-window", 1]] * (CHARGES_MOST + 1),
+        [["00" * 16, MISREAD, 60, "fixed-window", 1]],
     ],
 )
 async def test_what_is_no_limit_has_no_answer(tmp_path: Path, charges: object) -> None:
