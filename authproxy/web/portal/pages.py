@@ -17,6 +17,8 @@ from authproxy.web.portal.texts import TEXTS
 
 STYLE = files("authproxy.web.portal").joinpath("style.css").read_bytes()
 CSP = "Content-Security-Policy"
+# Browsers hold every redirect after a form against its page's form-action (CSP level 3, section 6.4.1).
+ANYWHERE = "*"
 SECURITY = {
     CSP: "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
@@ -47,14 +49,17 @@ class Pages:
     def page(
         self, name: str, status: int = 200, *, leads_to: str = "", **values: Any
     ) -> web.Response:
-        """The page of a template; `leads_to` is the URL that its form ends at, where that is another site's."""
+        """The page of a template; `leads_to` is the URL that its form ends at, where that is another site's: `ANYWHERE` where
+        a backend or the login answers it, for who can say where they send a browser, and only where nothing is typed.
+        """  # fmt: skip
         text = self._environment.get_template(f"{name}.html").render(texts=TEXTS, **values)
         page = answer(text.encode(), "text/html; charset=utf-8", status)
         if leads_to:
-            # Browsers hold where a form is redirected to against it as well (CSP level 3, section 6.4.1).
             scheme, host = urlsplit(leads_to)[:2]
-            policy = f"form-action 'self' {scheme}://{host};"
-            page.headers[CSP] = SECURITY[CSP].replace("form-action 'self';", policy)
+            places = ANYWHERE if leads_to == ANYWHERE else f"'self' {scheme}://{host}"
+            page.headers[CSP] = SECURITY[CSP].replace(
+                "form-action 'self';", f"form-action {places};"
+            )
         return page
 
 
