@@ -121,12 +121,28 @@ async def chooser(t: Town, person: BrowserContext, look: str) -> None:
     await look_at(page, "chooser-away", look)
     await sign_in(page, "bob")
     await page.wait_for_url(t.url("a.test", "/write"))
+    await not_sent(t, page)
+    await look_at(page, "not-sent", look)
     await page.goto(t.url("a.test", "/closed"))
     await look_at(page, "forbidden", look)
     await page.get_by_role("link", name="See who you are").click()
     await page.get_by_role("heading", name="Who you are here").wait_for()
     await page.goto(t.url("login.test", "/nothing"))
     await look_at(page, "not-found", look)
+
+
+async def not_sent(t: Town, page: Page) -> None:
+    """Once more what may be sent once, with a session that expires in between: what was kept is refused when it is sent."""
+    for expired in (False, True):
+        await page.goto(t.url("a.test", "/write"))
+        await page.get_by_label("Text").fill("x")
+        if expired:
+            await expire(t.proxy)
+        await page.get_by_role("button", name="Send").click()
+        await page.wait_for_url(t.url("login.test" if expired else "a.test", "/**"))
+    await sign_in(page, "bob")
+    await page.get_by_role("button", name="Send it now").click()
+    await page.get_by_text("Your form was not sent").wait_for()
 
 
 async def test_pages_are_fit_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +162,7 @@ async def test_the_chooser_is_fit_for_people(
     titles = {"acme": "Acme Inc.", "uni": "Example University"}
     more = {name: provider | {"title": title} for name, title in titles.items()}
     closed = ROUTE | {"name": "closed", "match": {"hosts": ["a.test"], "paths": ["/closed"]}, "allow": [{"groups": ["board"]}]}  # fmt: skip
-    async with town(tmp_path, monkeypatch, more=more, routes=(ROUTE, closed)) as t:
+    sent = ROUTE | {"name": "sent", "match": {"hosts": ["a.test"], "paths": ["/send"]}, "rate_limits": [{"limit": "1/hour", "per": "subject"}]}  # fmt: skip
+    async with town(tmp_path, monkeypatch, more=more, routes=(ROUTE, closed, sent)) as t:
         for look, looks in LOOKS.items():
             await chooser(t, await t.somebody(**looks), look)

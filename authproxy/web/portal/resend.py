@@ -17,7 +17,7 @@ from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import done
 from authproxy.rate_limits.step import KEPT_FORMS, Step, limit_headers
-from authproxy.web.answer import Answer, advice, respond, wants_page
+from authproxy.web.answer import Answer, advice, phrase, respond, wants_page
 from authproxy.web.body import replace_body
 from authproxy.web.compat import Request
 from authproxy.web.own_site import check_own_site, own_origin
@@ -209,7 +209,13 @@ def offer_again(request: Request, refusal: Refusal) -> Answer | None:
     if not request.cookies.get(portal.kept_cookie):
         return None
     exchange.code, exchange.reason = refusal.code, refusal.reason or exchange.reason
-    page = portal.pages.page("not_sent", title=refusal.title, advice=advice(refusal.status))
+    page = portal.pages.page(
+        "not_sent",
+        title=refusal.title,
+        advice=advice(refusal.status),
+        status_text=f"{refusal.status} {phrase(refusal.status)}",
+        request_id=exchange.request_id,
+    )
     lines = [*page.headers.items(), *refusal.headers, *limit_headers(exchange)]
     head = [f"{name}: {value}\r\n".encode() for name, value in lines]
     return respond(request, refusal.status, head, page.body or b"", close=refusal.close)  # type: ignore[arg-type]  # always bytes

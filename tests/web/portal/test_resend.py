@@ -277,6 +277,7 @@ async def test_a_backend_that_is_away_does_not_lose_it(tmp_path: Path) -> None:
         for _ in range(2):
             answer = await press(browser, form)
             assert (answer.status, "still kept" in answer.body.decode()) == (502, True)
+            assert f"<code>{p.log()[-1]['request_id']}</code>" in answer.body.decode()
             form = await offered(browser)
         server = await asyncio.start_unix_server(p.backend.serve, place)
         assert len((await press(browser, form)).seen) == 1
