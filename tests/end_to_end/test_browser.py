@@ -168,11 +168,11 @@ async def lift(t: Town, *routes: object) -> None:
 async def test_what_answers_a_button_may_send_the_browser_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To another site: a backend that was sent the kept form, and the login where the session has expired once more."""
+    """To another site: the page that a login leads to, a backend that was sent the kept form, the login where the session has expired."""
     place: list[str] = []
 
     async def sending_on(request: Message, link: Link) -> None:
-        if not request.head.startswith(b"POST"):
+        if not request.head.startswith((b"POST", b"GET /old")):
             await application(request, link)
             return
         await link.body(request.head)
@@ -181,7 +181,10 @@ async def test_what_answers_a_button_may_send_the_browser_on(
 
     async with town(tmp_path, monkeypatch, play=sending_on) as t:
         place.append(t.url("b.test", "/thanks"))
-        page = await enter(t)
+        page = await (await t.somebody()).new_page()
+        await page.goto(t.url("a.test", "/old"))
+        await sign_in(page)
+        await page.wait_for_url(place[0])
         await send_too_late(t, page)
         for name in ("Send it now", "Do not send it"):
             await expire(t.proxy)

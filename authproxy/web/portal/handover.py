@@ -80,12 +80,6 @@ def destination(request: Request, portal: Portal, wanted: str) -> str:
     return _path(wanted)
 
 
-def leads_to(portal: Portal, wanted: str) -> str:
-    """The origin at which a login with this destination ends; empty where that is here."""
-    handover = read_handover(wanted, portal)
-    return "" if handover is None else portal.origin_of(handover.host)
-
-
 def asking_host(request: Request, portal: Portal, wanted: str) -> str:
     """The host that somebody logs in for."""
     handover = read_handover(wanted, portal)

@@ -19,7 +19,6 @@ from authproxy.web.portal.handover import (
     destination,
     go_to_login,
     is_sent_away,
-    leads_to,
 )
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import LOGIN, Portal
@@ -97,7 +96,6 @@ def login_page(
     page = portal.pages.page(
         "login",
         status,
-        leads_to=leads_to(portal, wanted),
         host=asking_host(request, portal, wanted),
         next=wanted,
         csrf=form_token(secret),

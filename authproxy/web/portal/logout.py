@@ -30,12 +30,9 @@ async def logout(request: Request, portal: Portal) -> web.Response:
         return _gone(portal, await _at_provider(portal, found[0]))
     if found is None:
         return portal.pages.page("logged_out")
-    session, identity = found
+    identity = found[1]
     token = form_token(request.cookies[portal.cookie])
-    leads_to = await _at_provider(portal, session)
-    return portal.pages.page(
-        "logout", leads_to=leads_to, who=identity.name or identity.subject, csrf=token
-    )
+    return portal.pages.page("logout", who=identity.name or identity.subject, csrf=token)
 
 
 async def _at_provider(portal: Portal, session: Session) -> str:
@@ -46,8 +43,8 @@ async def _at_provider(portal: Portal, session: Session) -> str:
     return await login.end_session(session, new_secret()) or ""
 
 
-def _gone(portal: Portal, leads_to: str = "") -> web.Response:
-    answer = redirect(leads_to or "/.authproxy/logout")
+def _gone(portal: Portal, at_provider: str = "") -> web.Response:
+    answer = redirect(at_provider or "/.authproxy/logout")
     drop_cookie(answer, portal.cookie)
     # Pages of backends that may be kept, and those that the back button would show as they were.
     answer.headers["Clear-Site-Data"] = '"cache"'

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
@@ -16,11 +15,10 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, S
 from authproxy.web.portal.texts import TEXTS
 
 STYLE = files("authproxy.web.portal").joinpath("style.css").read_bytes()
-CSP = "Content-Security-Policy"
-# Browsers hold every redirect after a form against its page's form-action (CSP level 3, section 6.4.1).
-ANYWHERE = "*"
 SECURITY = {
-    CSP: "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    # No form-action: browsers hold every redirect after a form against it (CSP level 3, section 6.4.1). Ours lead on to
+    # backends and providers, which lead on to where they like; under it their buttons did nothing at all.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,21 +44,10 @@ class Pages:
         )
         self._environment.filters["moment"] = moment
 
-    def page(
-        self, name: str, status: int = 200, *, leads_to: str = "", **values: Any
-    ) -> web.Response:
-        """The page of a template; `leads_to` is the URL that its form ends at, where that is another site's: `ANYWHERE` where
-        a backend or the login answers it, for who can say where they send a browser, and only where nothing is typed.
-        """  # fmt: skip
+    def page(self, name: str, status: int = 200, **values: Any) -> web.Response:
+        """The page of a template."""
         text = self._environment.get_template(f"{name}.html").render(texts=TEXTS, **values)
-        page = answer(text.encode(), "text/html; charset=utf-8", status)
-        if leads_to:
-            scheme, host = urlsplit(leads_to)[:2]
-            places = ANYWHERE if leads_to == ANYWHERE else f"'self' {scheme}://{host}"
-            page.headers[CSP] = SECURITY[CSP].replace(
-                "form-action 'self';", f"form-action {places};"
-            )
-        return page
+        return answer(text.encode(), "text/html; charset=utf-8", status)
 
 
 def answer(

@@ -31,7 +31,7 @@ from authproxy.web.portal.forms import (
 )
 from authproxy.web.portal.handover import go_to_login
 from authproxy.web.portal.kept_forms import BYTES_MOST, SECONDS, KeptForm
-from authproxy.web.portal.pages import ANYWHERE, redirect
+from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import RESEND, Portal
 from authproxy.web.portal.storage import cookie, drop_cookie
 
@@ -127,7 +127,6 @@ async def resend(request: Request, portal: Portal) -> web.Response:
         return portal.pages.page("nothing_kept")
     return portal.pages.page(
         "resend",
-        leads_to=ANYWHERE,
         origin=form.origin,
         target=form.target,
         field=FIELD,

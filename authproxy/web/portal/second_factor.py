@@ -9,7 +9,7 @@ from authproxy.config.users import User
 from authproxy.model.errors import Refusal
 from authproxy.web.compat import Request
 from authproxy.web.portal.forms import form_token, is_our_form, new_secret, read_form
-from authproxy.web.portal.handover import destination, go_to_login, leads_to
+from authproxy.web.portal.handover import destination, go_to_login
 from authproxy.web.portal.pages import redirect
 from authproxy.web.portal.portal import LOGIN, Portal
 from authproxy.web.portal.storage import set_cookie
@@ -39,7 +39,6 @@ def _page(
     page = portal.pages.page(
         "code",
         status,
-        leads_to=leads_to(portal, wanted),
         step=step_id,
         next=wanted,
         csrf=form_token(secret),

@@ -11,7 +11,7 @@ from authproxy.model.identity import Identity
 from authproxy.web.answer import wants_page
 from authproxy.web.compat import Request
 from authproxy.web.portal.forms import form_token, is_our_form, read_form
-from authproxy.web.portal.pages import ANYWHERE, answer, redirect
+from authproxy.web.portal.pages import answer, redirect
 from authproxy.web.portal.portal import LOGIN, USERINFO, Portal
 
 
@@ -34,7 +34,6 @@ async def userinfo(request: Request, portal: Portal) -> web.Response:
         return answer(_as_json(session, identity), "application/json")
     return portal.pages.page(
         "userinfo",
-        leads_to=ANYWHERE,
         host=request.exchange.host,
         identity=identity,
         signed_in_with=portal.title_of(session.authenticator),

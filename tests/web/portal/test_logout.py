@@ -43,13 +43,11 @@ async def test_nothing_but_our_form_ends_a_session(tmp_path: Path) -> None:
 
 
 async def test_a_logout_goes_on_at_the_provider() -> None:
-    """The browser is sent there after our own logout, and the page's policy lets its form lead there and nowhere else."""
+    """The browser is sent there after our own logout."""
     async with company() as (p, provider):
         ann = Person(p, provider)
         await ann.sign_in()
         page = await ann.go("/.authproxy/logout")
-        policy = page.field("content-security-policy") or ""
-        assert f"form-action 'self' {provider.url};" in policy
         form = Form(page.body.decode())
         answer = await ann.go(form.action, "POST", form=form.fields)
         parts = urlsplit(str(answer.field("location")))
