@@ -1,7 +1,8 @@
 """Asking other servers on our own behalf: issuers, introspection. Never on a client's word, and never for long.
 
 https only (loopback excepted), no redirects, every answer bounded in size and time, proxies as the environment says (none to this machine).
-The only use of aiohttp's client; a caller gives a URL of the configuration and gets bytes or a `FetchError`.
+The only use of aiohttp's client, which is imported when somebody is asked: it takes longer than to read most configurations.
+A caller gives a URL of the configuration and gets bytes or a `FetchError`.
 """
 
 import asyncio
@@ -10,11 +11,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from authproxy.model.url import is_allowed, is_loopback
+
+if TYPE_CHECKING:
+    import aiohttp
 
 BYTES_MOST = 1 << 20
 SECONDS_MOST = 10.0
@@ -87,6 +90,8 @@ class Fetcher:
     ) -> Fetched:
         if not is_allowed(url):
             raise FetchError("only https is asked, or http on this machine")
+        import aiohttp
+
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(method, url, form, headers, also)
@@ -123,7 +128,9 @@ class Fetcher:
             fields = {name.lower(): value for name, value in answer.headers.items()}
             return Fetched(body, fields, answer.status)
 
-    def _opened(self, url: str) -> aiohttp.ClientSession:
+    def _opened(self, url: str) -> "aiohttp.ClientSession":
+        import aiohttp
+
         # What is asked of this machine may be plain, so it never leaves it: no proxy there.
         elsewhere = not is_loopback(urlsplit(url).hostname or "")
         session = self._sessions.get(elsewhere)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Strategy = Literal["sliding-window-counter", "fixed-window", "moving-window"]
@@ -35,6 +36,7 @@ class Rate:
         return f"{self.amount}/{f'{multiple} ' if multiple > 1 else ''}{unit}"
 
 
+@lru_cache(maxsize=4096)
 def parse_rate(text: str) -> Rate:
     """`N/[M ]second|minute|hour|day` with N ≥ 1 and M ≥ 1.
 

@@ -145,6 +145,9 @@ class HeaderChanges(Section):
     set: dict[HeaderName, StrictStr] = {}
 
 
+_NO_CHANGES = HeaderChanges()  # the same one for all routes that say nothing of them
+
+
 class RouteDocument(Section):
     """One route."""
 
@@ -158,7 +161,7 @@ class RouteDocument(Section):
     rate_limits: Annotated[list[RateLimit], Field(min_length=1, max_length=16)] | None = None
     mode: Literal["enforce", "shadow"] = "enforce"
     rewrite: Rewrite | None = None
-    headers: HeaderChanges = Field(default_factory=HeaderChanges)
+    headers: HeaderChanges = Field(default_factory=lambda: _NO_CHANGES)
     forward_authorization: StrictBool = False
     cors_preflight: Literal["refuse", "forward"] = "refuse"
     preserve_post: StrictBool = False

@@ -64,7 +64,7 @@ class EntryReader:
             return None
 
     def _entry(self, path: Path, entry: EntryDocument) -> Entry:
-        said = repr(entry), tuple(self.authenticators)
+        said = repr(vars(entry)), tuple(self.authenticators)
         found: Entry | None = self.known.get(said)
         if found is None:
             problems = len(self.findings.problems)

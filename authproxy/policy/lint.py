@@ -27,10 +27,10 @@ def lint(policies: Policies, rules: HeaderRules) -> list[Problem]:
         for route in policies.table.routes
         if _is_open(route, policies.documents[route.name])
     }
-    through = lint_patterns(policies.table, found, anyone)
+    merely = anyone - lint_patterns(policies.table, found, anyone)
     for route in policies.table.routes:
         wanted, findings = policies.documents[route.name], found[route.name]
-        if route.name in anyone - through:
+        if route.name in merely:
             text = f"the route `{route.name}` is open to anyone"
             remedy = "name authenticators and `allow`, or keep it if that is meant"
             findings.warn(("authenticate",), "open-route", text, remedy)
