@@ -6,14 +6,14 @@ only `true` and `false` are booleans. Depth, size and what aliases expand to are
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import yaml
 
 from authproxy.config.comments import MARK, Span, read_ignores, span_of
 from authproxy.model.errors import ConfigError, Problem
-from authproxy.model.source import Path, Source
+from authproxy.model.source import Mark, Path, Source
 
 SIZE_MOST = 32 << 20
 DEPTH_MOST = 64
@@ -25,7 +25,8 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,64}|[0-9]{1,64}(?:\.[0-9]{0,64})?)(?:[eE
 TOO_DEEP = f"nested more than {DEPTH_MOST} deep"
 ENDLESS = "its aliases expand without bound"
 UNQUOTED_STAR = "an unquoted `*` begins a YAML alias"
-Events = Iterator[Any]
+# Gives the next event.
+Take = Callable[[], Any]
 _NUMERIC = frozenset("+-.0123456789")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -41,8 +42,8 @@ def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
     walk = _Walk(file)
     try:
         spans: list[Span] | None = [] if MARK in text else None
-        events = iter(_Loader(text).get_event, None)
-        data = walk.document(events if spans is None else _noting(events, spans))
+        take = _Loader(text).get_event
+        data = walk.document(take if spans is None else _noting(take, spans))
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_syntax(error, file)]) from None
     ignores = read_ignores(text, spans or ())
@@ -51,12 +52,16 @@ def read_yaml(text: bytes, file: str) -> tuple[Any, Source, list[Problem]]:
     return data, source, list(dict.fromkeys(walk.problems))
 
 
-def _noting(events: Events, spans: list[Span]) -> Events:
+def _noting(take: Take, spans: list[Span]) -> Take:
     """The same events; where texts stand is noted, as what is in one is no comment."""
-    for event in events:
+
+    def noting() -> Any:
+        event = take()
         if isinstance(event, yaml.ScalarEvent):
             spans.append(span_of(event))
-        yield event
+        return event
+
+    return noting
 
 
 def _at(thing: Any, file: str, code: str, text: str, remedy: str) -> Problem:
@@ -95,28 +100,28 @@ class _Walk:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.values: dict[Path, tuple[int, int]] = {}
-        self.keys: dict[Path, tuple[int, int]] = {}
+        self.values: dict[Path, Mark] = {}
+        self.keys: dict[Path, Mark] = {}
         self.inside: dict[Path, int | None] = {}
         self.problems: list[Problem] = []
         self.anchors: dict[str, list[yaml.Event]] = {}
         self.aliased = 0
         self.again = False  # what is visited now stands behind an alias
 
-    def document(self, events: Events) -> Any:
+    def document(self, take: Take) -> Any:
         """The data of the one document; None where there is none."""
-        next(events)  # the stream's start
-        if isinstance(next(events), yaml.StreamEndEvent):
+        take()  # the stream's start
+        if isinstance(take(), yaml.StreamEndEvent):
             return None
-        data = self.visit(next(events), events, (), 0)
-        next(events)  # the document's end
-        other = next(events)
+        data = self.visit(take(), take, (), 0)
+        take()  # the document's end
+        other = take()
         if not isinstance(other, yaml.StreamEndEvent):
             text = "not valid YAML: expected a single document, but found another"
             raise ConfigError([_at(other, self.file, "yaml-syntax", text, "mend the syntax here")])
         return data
 
-    def visit(self, event: Any, events: Events, path: Path, depth: int) -> Any:
+    def visit(self, event: Any, take: Take, path: Path, depth: int) -> Any:
         """The data of the node that this event begins; an alias is visited again at each place where it stands."""
         if self.again:
             self.aliased += 1
@@ -126,11 +131,10 @@ class _Walk:
         if kind is yaml.AliasEvent:
             return self._alias(event, path, depth)
         if event.anchor is not None:
-            events = self._anchored(event, events, depth)
+            take = self._anchored(event, take, depth)
         if event.tag is not None:
             self._wrong(event, "bad-tag", "YAML tags are not used here", "remove it")
-        mark = event.start_mark
-        self.values[path] = (mark.line + 1, mark.column + 1)
+        self.values[path] = event.start_mark
         if kind is yaml.ScalarEvent:
             if event.style:
                 self.inside[path] = 1 if event.style in {"'", '"'} else None
@@ -139,43 +143,44 @@ class _Walk:
             code, said, remedy = ("too-many-aliases", ENDLESS, "write it out") if self.again else ("too-deep", TOO_DEEP, "flatten it")  # fmt: skip
             raise self._refused(event, code, said, remedy)
         if kind is yaml.MappingStartEvent:
-            return self._mapping(events, path, depth + 1)
-        return self._sequence(events, path, depth + 1)
+            return self._mapping(take, path, depth + 1)
+        return self._sequence(take, path, depth + 1)
 
-    def _sequence(self, events: Events, path: Path, depth: int) -> list[Any]:
+    def _sequence(self, take: Take, path: Path, depth: int) -> list[Any]:
         found: list[Any] = []
-        while type(event := next(events)) is not yaml.SequenceEndEvent:
-            found.append(self.visit(event, events, (*path, len(found)), depth))
+        while type(event := take()) is not yaml.SequenceEndEvent:
+            inner = path + (len(found),)  # noqa: RUF005  # half the time, once for each item
+            found.append(self.visit(event, take, inner, depth))
         return found
 
-    def _mapping(self, events: Events, path: Path, depth: int) -> dict[str, Any]:
+    def _mapping(self, take: Take, path: Path, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        while type(event := next(events)) is not yaml.MappingEndEvent:
-            key = self._key(event, events, depth)
-            value = next(events)
+        while type(event := take()) is not yaml.MappingEndEvent:
+            key = self._key(event, take, depth)
+            value = take()
             if key is None:
                 self._wrong(event, "bad-key", "a key must be text", "write a plain word")
-                self._skip(value, events, depth)
+                self._skip(value, take, depth)
                 continue
             name = key.value
             if name in found:
                 text = f"the key `{name[:80]}` stands here twice"
                 self._wrong(key, "duplicate-key", text, "keep one of them")
-                self._skip(value, events, depth)
+                self._skip(value, take, depth)
                 continue
-            inner, mark = (*path, name), key.start_mark
-            self.keys[inner] = (mark.line + 1, mark.column + 1)
-            found[name] = self.visit(value, events, inner, depth)
+            inner = path + (name,)  # noqa: RUF005  # half the time, once for each key
+            self.keys[inner] = key.start_mark
+            found[name] = self.visit(value, take, inner, depth)
         return found
 
-    def _key(self, event: Any, events: Events, depth: int) -> Any:
+    def _key(self, event: Any, take: Take, depth: int) -> Any:
         """The scalar that is a key; None, with its events passed over, for anything else."""
         if type(event) is yaml.ScalarEvent and event.anchor is None and event.tag is None:
             return event
         meant = event
         if type(event) is yaml.AliasEvent:
             meant = self.anchors.get(event.anchor or "", [event])[0]
-        self._skip(event, events, depth)
+        self._skip(event, take, depth)
         return meant if type(meant) is yaml.ScalarEvent else None
 
     def _alias(self, event: Any, path: Path, depth: int) -> Any:
@@ -184,16 +189,16 @@ class _Walk:
         if known is None:
             raise self._refused(event, "yaml-syntax", UNQUOTED_STAR, 'quote it: `"*.example"`')
         before, self.again = self.again, True
-        events = iter(known)
-        data = self.visit(next(events), events, path, depth)
+        take = iter(known).__next__
+        data = self.visit(take(), take, path, depth)
         self.again = before
         return data
 
-    def _anchored(self, event: Any, events: Events, depth: int) -> Events:
+    def _anchored(self, event: Any, take: Take, depth: int) -> Take:
         """The events after this one, with those of its node kept for its aliases."""
         known = self.anchors.get(event.anchor)
         if known is not None and known[0] is event:
-            return events  # it stands behind an alias, and so does what follows
+            return take  # it stands behind an alias, and so does what follows
         if known is not None:
             said = "not valid YAML: found duplicate anchor"
             raise self._refused(event, "yaml-syntax", said, "mend the syntax here")
@@ -201,17 +206,17 @@ class _Walk:
         while begun:
             if depth + begun > DEPTH_MOST:
                 raise self._refused(kept[-1], "too-deep", TOO_DEEP, "flatten it")
-            kept.append(next(events))
+            kept.append(take())
             begun += isinstance(kept[-1], yaml.CollectionStartEvent)
             begun -= isinstance(kept[-1], yaml.CollectionEndEvent)
         self.anchors[event.anchor] = kept
-        return iter(kept[1:])
+        return iter(kept[1:]).__next__
 
-    def _skip(self, event: Any, events: Events, depth: int) -> None:
+    def _skip(self, event: Any, take: Take, depth: int) -> None:
         """Pass over a node that is no part of the data; its anchors count, and so do its tags."""
         aside = _Walk(self.file)
         aside.anchors, aside.aliased, aside.again = self.anchors, self.aliased, self.again
-        aside.visit(event, events, (), depth)
+        aside.visit(event, take, (), depth)
         self.aliased = aside.aliased
         self.problems += [problem for problem in aside.problems if problem.code == "bad-tag"]
 

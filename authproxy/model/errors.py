@@ -77,6 +77,8 @@ _UNPRINTABLE = re.compile(
 
 def printable(text: str) -> str:
     """The text as one line that a terminal shows as it is: what would move, colour or turn it is escaped."""
+    if text.isprintable():  # as nearly every text is
+        return text
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

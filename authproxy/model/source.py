@@ -2,11 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from authproxy.model.errors import Problem, Severity
 
 Path = tuple[str | int, ...]
+
+
+class Mark(Protocol):
+    """Where something begins, as the parser counts: from 0."""
+
+    @property
+    def line(self) -> int:
+        """Lines before it."""
+
+    @property
+    def column(self) -> int:
+        """Characters before it in its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +33,27 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that was read: its name, and for each path of keys and indices its place (line, column; from 1).
+    """A file that was read: its name, and where what stands at each path of keys and indices begins.
 
-    `keys` holds the places of the keys themselves, `values` those of what they stand for. `inside` says how many
+    `keys` holds the marks of the keys themselves, `values` those of what they stand for. `inside` says how many
     characters after its place the text of a value begins, where that is not 0: 1 behind a quote, None in a block.
     `ignores` are its comments about warnings.
     """
 
     file: str
-    values: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
-    keys: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    values: Mapping[Path, Mark] = field(default_factory=dict)
+    keys: Mapping[Path, Mark] = field(default_factory=dict)
     inside: Mapping[Path, int | None] = field(default_factory=dict)
     ignores: tuple[Ignore, ...] = ()
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
-        """The place of what stands at this path; of the nearest thing around it where nothing does."""
-        if key and path in self.keys:
-            return self.keys[path]
-        while path and path not in self.values:
-            path = path[:-1]
-        return self.values.get(path, (1, 1))
+        """The place (line, column; from 1) of what stands at this path; of the nearest thing around it where nothing does."""
+        mark = self.keys.get(path) if key else None
+        if mark is None:
+            while path and path not in self.values:
+                path = path[:-1]
+            mark = self.values.get(path)
+        return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
 
     def problem(
         self,
