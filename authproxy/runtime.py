@@ -36,13 +36,13 @@ from authproxy.policies import backend_host
 from authproxy.policy.outbound import Outbound
 from authproxy.policy.record import Recorder, reads_of
 from authproxy.policy.table import Route, RouteLimit, Table
-from authproxy.rate_limits.limiter import Limiter, limiter_over
+from authproxy.rate_limits.limiter import Limiter
 from authproxy.rate_limits.step import FAILED, Step
 from authproxy.state.memory import MemoryStore
-from authproxy.state.opening import open_records, open_store, redis_access
+from authproxy.state.opening import open_records, open_store
 from authproxy.state.records import Records
-from authproxy.state.redis import RedisAccess
-from authproxy.state.store import Store
+from authproxy.state.redis_access import RedisAccess, redis_access
+from authproxy.state.store import EmbeddedStore, Store
 from authproxy.telemetry.decision_log import DecisionLog
 from authproxy.telemetry.line_log import LineLog
 from authproxy.telemetry.tracing import Traces, compile_traces
@@ -341,8 +341,12 @@ def compile_runtime(
 
 
 def _limiter(store: Store, config: Config) -> Limiter:
-    state = config.state
-    return limiter_over(store, allow=state.on_failure == "allow_limits", leases=state.leases)
+    allow = config.state.on_failure == "allow_limits"
+    if isinstance(store, EmbeddedStore):
+        return Limiter(store, allow=allow)
+    from authproxy.rate_limits.redis_limiter import redis_limiter  # as in state/opening.py
+
+    return redis_limiter(store, allow=allow, leases=config.state.leases)
 
 
 def _engines(decides: Verification, signing: Assertions | None) -> dict[Route, RouteEngine]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from authproxy.config.state import parse_redis_url
-from authproxy.state.redis import RedisAccess
+from authproxy.state.redis_access import RedisAccess
 from tests.end_to_end.nginx import need
 from tests.end_to_end.served import free_port, wait_until
 

@@ -27,8 +27,8 @@ def test_a_key_that_cannot_sign_assertions(tmp_path: Path, content: bytes | None
         compile_runtime(config, {})
     (problem,) = failed.value.problems
     assert (problem.code, bool(problem.remedy)) == (code, True)
-    place = config.source.values["identity", "assertion", "key", "file"]
-    assert (problem.line, problem.column) == tuple(place)
+    place = config.source.place(("identity", "assertion", "key", "file"))
+    assert (problem.line, problem.column) == place
 
 
 def test_a_path_that_is_none(tmp_path: Path) -> None:

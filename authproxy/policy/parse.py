@@ -240,5 +240,8 @@ class _RouteReader:
 
 def _free_name(per: str, taken: Collection[str]) -> str:
     """The name of a limit that has none: what it counts by, numbered from the second on."""
-    names = (per, *(f"{per}-{number}" for number in range(2, len(taken) + 3)))
-    return next(name for name in names if name not in taken)
+    name, number = per, 1
+    while name in taken:
+        number += 1
+        name = f"{per}-{number}"
+    return name

@@ -10,13 +10,10 @@ from typing import Any
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
-from authproxy.rate_limits.leased_ledger import LeasedLedger
 from authproxy.rate_limits.ledger import Ledger
-from authproxy.rate_limits.redis_ledger import RedisLedger
 from authproxy.rate_limits.step import Step
 from authproxy.state.memory import MemoryStore
-from authproxy.state.redis_store import RedisStore
-from authproxy.state.store import EmbeddedStore, StateUnavailable, Store
+from authproxy.state.store import EmbeddedStore, StateUnavailable
 
 # None: it is done. Else it is done when this was awaited.
 Waiting = Coroutine[Any, Any, None] | None
@@ -114,72 +111,3 @@ class Limiter:
             return self._own.acquire(charges, exchange.now)
         except StateUnavailable as error:
             raise Refusal("state_unavailable", str(error)) from None
-
-
-class RedisLimiter(Limiter):
-    """The same over a Redis: each step is awaited."""
-
-    __slots__ = ("_redis",)
-
-    def __init__(self, ledger: RedisLedger, *, allow: bool) -> None:
-        super().__init__(MemoryStore(), allow=allow)
-        self._redis = ledger
-
-    def take(self, step: Step, exchange: Exchange) -> Waiting:
-        return self._take(step, exchange)
-
-    async def _take(self, step: Step, exchange: Exchange) -> None:
-        try:
-            balances = await self._redis.acquire(step.charges(exchange))
-        except StateUnavailable as error:
-            self._pass_or_refuse(exchange, error)
-            return
-        step.settle(exchange, balances, show=True)
-
-    def take_always(self, step: Step, exchange: Exchange) -> Waiting:
-        return self._take_always(step, exchange)
-
-    async def _take_always(self, step: Step, exchange: Exchange) -> None:
-        charges = step.charges(exchange)
-        try:
-            balances = await self._redis.acquire(charges)
-        except StateUnavailable:
-            balances = self._own_balances(charges, exchange)
-        step.settle(exchange, balances, show=False)
-
-    async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:  # noqa: ARG002  # the interface
-        return await self._redis.peek(charges)
-
-
-class LeasedLimiter(RedisLimiter):
-    """The same with slices: a step that spends what is in hand is done at once."""
-
-    __slots__ = ("_leased",)
-
-    def __init__(self, ledger: LeasedLedger, *, allow: bool) -> None:
-        super().__init__(ledger, allow=allow)
-        self._leased = ledger
-
-    def take(self, step: Step, exchange: Exchange) -> Waiting:
-        balances = self._leased.spend(step.charges(exchange))
-        if balances is None:
-            return self._take(step, exchange)
-        step.settle(exchange, balances, show=True)
-        return None
-
-    def take_always(self, step: Step, exchange: Exchange) -> Waiting:
-        balances = self._leased.spend(step.charges(exchange))
-        if balances is None:
-            return self._take_always(step, exchange)
-        step.settle(exchange, balances, show=False)
-        return None
-
-
-def limiter_over(store: Store, *, allow: bool, leases: bool = False) -> Limiter:
-    """What takes steps in this store; with `leases`, a part of them in advance."""
-    if isinstance(store, RedisStore):
-        if leases:
-            return LeasedLimiter(LeasedLedger(store), allow=allow)
-        return RedisLimiter(RedisLedger(store), allow=allow)
-    assert isinstance(store, EmbeddedStore)
-    return Limiter(store, allow=allow)

@@ -13,7 +13,6 @@ import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio.connection import Connection
@@ -26,7 +25,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from authproxy.config.state import RedisPlace
+from authproxy.state.redis_access import RedisAccess
 from authproxy.state.store import StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -53,20 +52,6 @@ class Script:
         self.text = text.encode()
         # The name that Redis gives a script (EVALSHA); nothing depends on its strength.
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
-
-
-@dataclass(frozen=True, slots=True)
-class RedisAccess:
-    """How Redis is reached: where, as whom, and within which time (seconds) each call must be answered."""
-
-    place: RedisPlace
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    sentinel_username: str | None = None
-    sentinel_password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = None
-    server_name: str | None = None
-    timeout: float = 0.5
 
 
 class _Dialled(Connection):

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from authproxy.state.records import Change, Record, Records, check_key, check_value
-from authproxy.state.redis import Redis, RedisAccess, Script
+from authproxy.state.redis import Redis, Script
+from authproxy.state.redis_access import RedisAccess
 from authproxy.state.store import StateUnavailable
 
 T = TypeVar("T")

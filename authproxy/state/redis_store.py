@@ -7,7 +7,8 @@ agree; what has expired Redis removes by itself. Each key stands alone: nothing 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from authproxy.state.redis import Redis, RedisAccess, Script, Word
+from authproxy.state.redis import Redis, Script, Word
+from authproxy.state.redis_access import RedisAccess
 from authproxy.state.store import Store
 
 PREFIX = b"authproxy:c:"

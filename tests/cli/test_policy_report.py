@@ -12,6 +12,7 @@ from authproxy.policy.cases import Case, run_case
 from authproxy.policy.coverage import Coverage, Gap
 from authproxy.policy.document import CaseDocument
 from authproxy.policy.offline import PolicySet
+from tests.model.marks import at
 from tests.policy.reading import parsed, route_text
 
 EVIL = 'evil\n::set-env name=A::b\x1b[31m\x00]]>&<x a="b">\u202e'
@@ -21,7 +22,7 @@ GAP = Gap("f.yaml", 3, 4, "r", "allow[0]", "the route `r`: allow[0] never decide
 def report(*cases: dict[str, Any], coverage: Coverage | None = None) -> Report:
     """What these tests come to; each stands on a line of its own."""
     policies = PolicySet(parsed(route_text(allow="[{groups: [eng]}]")).table)
-    source = Source("f.yaml", {("tests", n): (n + 1, 5) for n in range(len(cases))})
+    source = Source("f.yaml", {("tests", n): at(n + 1, 5) for n in range(len(cases))})
     results = [
         run_case(policies, Case(CaseDocument.model_validate({"request": "GET https://a/a/1", **case}), source, ("tests", n)), 0.0)
         for n, case in enumerate(cases)

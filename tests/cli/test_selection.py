@@ -11,6 +11,7 @@ from authproxy.cli.selection import ExpressionError, by_words, select, split_pla
 from authproxy.model.source import Source
 from authproxy.policy.cases import Case
 from authproxy.policy.document import CaseDocument
+from tests.model.marks import at
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_any_text_is_an_expression_or_an_error(expression: str) -> None:
 def case(file: Path, line: int, *path: str | int) -> Case:
     """A test at this line."""
     wanted = CaseDocument.model_validate({"request": "GET https://a/1", "expect": "allow"})
-    return Case(wanted, Source(str(file), {path: (line, 5), ("tests", 1): (7, 5)}), path)
+    return Case(wanted, Source(str(file), {path: at(line, 5), ("tests", 1): at(7, 5)}), path)
 
 
 def test_tests_are_found_by_file_and_line(tmp_path: Path) -> None:

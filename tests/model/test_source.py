@@ -1,11 +1,12 @@
 """Places in files: of a key, of a value, of what is around what is missing."""
 
 from authproxy.model.source import Source
+from tests.model.marks import at
 
 SOURCE = Source(
     "f.yaml",
-    values={(): (1, 1), ("a",): (2, 4), ("a", 0): (2, 5), ("q",): (3, 4), ("b",): (4, 4)},
-    keys={("a",): (2, 1)},
+    values={(): at(1, 1), ("a",): at(2, 4), ("a", 0): at(2, 5), ("q",): at(3, 4), ("b",): at(4, 4)},
+    keys={("a",): at(2, 1)},
     inside={("q",): 1, ("b",): None},
 )
 

@@ -3,8 +3,9 @@
 from authproxy.model.errors import Problem
 from authproxy.model.source import Source
 from authproxy.policy.findings import Findings
+from tests.model.marks import at
 
-SOURCE = Source("f.yaml", {("routes", 0): (2, 5), ("routes", 0, "allow"): (4, 12)})
+SOURCE = Source("f.yaml", {("routes", 0): at(2, 5), ("routes", 0, "allow"): at(4, 12)})
 
 
 def findings(*damaged: str) -> tuple[Findings, list[Problem]]:

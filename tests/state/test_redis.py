@@ -17,11 +17,11 @@ from authproxy.state.redis import (
     PAUSE_MOST,
     STEPS_TO_CONNECT,
     Redis,
-    RedisAccess,
     Script,
     _Dialled,
     packed,
 )
+from authproxy.state.redis_access import RedisAccess
 from authproxy.state.store import StateUnavailable
 from tests.end_to_end.served import free_port
 from tests.redis_server import RedisServer, emptied, sentinel

@@ -1,4 +1,4 @@
-"""A Redis behind TLS, as the configuration names it: verified always, shown a certificate where it wants one."""
+"""How a Redis is reached, as the configuration names it: secrets are read, and behind TLS both sides are always verified."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,9 @@ import pytest
 from authproxy.config.state import State
 from authproxy.model.errors import ConfigError
 from authproxy.model.source import Source
-from authproxy.state.opening import open_records, open_store, redis_access
+from authproxy.state.opening import open_records, open_store
 from authproxy.state.redis import Redis
+from authproxy.state.redis_access import redis_access
 from authproxy.state.redis_records import RedisRecords
 from authproxy.state.redis_store import RedisStore
 from authproxy.state.store import StateUnavailable
