@@ -33,11 +33,10 @@ def serve(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    loaded = load_config(config)
     pass_over_bad_names()
     try:
         require_c_parser()
-        status = start(loaded, workers)
+        status = start(load_config(config), workers)
     except (ListenError, RuntimeError) as error:
         print(f"authproxy: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -5,6 +5,7 @@ Everything that can fail fails here, at load: no request ever meets a raw docume
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from authproxy.model.errors import Problem
 from authproxy.model.headers import NEVER_SET, HeaderRules, fold
@@ -18,6 +19,7 @@ from authproxy.policy.findings import Findings
 from authproxy.policy.pattern import path_pattern_problem
 from authproxy.policy.table import Route, RouteLimit, Table
 
+_Of = TypeVar("_Of")
 DOUBTS = (ENCODED_SLASH, ENCODED_PERCENT, DOUBLE_SLASH)
 # What frames the message and routes it is not a policy's to remove.
 _NEVER_REMOVED = frozenset({"host", "content-length", "transfer-encoding"})
@@ -106,26 +108,29 @@ class _RouteReader:
         limits = list(self._limits())
         return Route(
             name=wanted.name,
-            upstream=same(self.known, wanted.upstream),
-            hosts=tuple(dict.fromkeys(wanted.match.hosts or [""])),
+            upstream=self._same(wanted.upstream),
+            hosts=self._same(tuple(dict.fromkeys(wanted.match.hosts or [""]))),
             paths=self._paths(doubts),
-            methods=self._methods(),
-            authenticators=same(self.known, self.authenticators),
-            allow=self._allow(),
-            deny=self.entry_reader.entries("deny", wanted.deny or []),
+            methods=self._same(self._methods()),
+            authenticators=self._same(self.authenticators),
+            allow=self._same(self._allow()),
+            deny=self._same(self.entry_reader.entries("deny", wanted.deny or [])),
             second_factor=self._needs_login("second_factor"),
             preserve_post=self._needs_login("preserve_post"),
-            address_limits=tuple(x for x in limits if x.per in {"address", "route"}),
-            identity_limits=tuple(x for x in limits if x.per in {"subject", "claim"}),
+            address_limits=self._same(tuple(x for x in limits if x.per in {"address", "route"})),
+            identity_limits=self._same(tuple(x for x in limits if x.per in {"subject", "claim"})),
             shadow=wanted.mode == "shadow",
             strip_prefix=self._strip_prefix(),
-            remove_headers=self._removed_headers(),
-            set_headers=tuple(self._set_headers()),
+            remove_headers=self._same(self._removed_headers()),
+            set_headers=self._same(tuple(self._set_headers())),
             forward_authorization=wanted.forward_authorization,
             forward_preflight=wanted.cors_preflight == "forward",
             finish_streams=wanted.streams == "finish",
-            allowed_doubts=doubts,
+            allowed_doubts=self._same(doubts),
         )
+
+    def _same(self, value: _Of) -> _Of:
+        return same(self.known, value)
 
     def _check_names(self) -> None:
         refer, names = self.findings.refer, self.names
@@ -151,7 +156,7 @@ class _RouteReader:
                 # RFC 9110 section 9.1: methods are case-sensitive, and all known ones are upper case.
                 text = f"`{method}` would never match: methods are compared as written"
                 self.findings.wrong(path, "bad-method", text, f"write {method.upper()}")
-        return None if methods is None else same(self.known, frozenset(methods))
+        return None if methods is None else frozenset(methods)
 
     def _allow(self) -> tuple[Entry, ...] | None:
         allow = self.wanted.allow

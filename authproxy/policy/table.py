@@ -6,6 +6,7 @@ visited at most once in a look-up.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from authproxy.model.errors import Refusal
 from authproxy.model.rate import Rate, Strategy
@@ -89,14 +90,27 @@ class Leaf:
         return tie
 
 
+# What follows where nothing does: one for all, as most nodes are a pattern's end, and memory that many share is at hand.
+NOTHING: Final[dict[str, "Node"]] = {}
+
+
 @dataclass(slots=True)
 class Node:
     """What may follow after some segments of a path."""
 
-    literal: dict[str, "Node"] = field(default_factory=dict)
+    literal: dict[str, "Node"] = field(default_factory=lambda: NOTHING)
     star: "Node | None" = None
     end: Leaf | None = None
     rest: Leaf | None = None
+
+    def follow(self, segment: str) -> "Node":
+        """The node after this literal segment; it is made where there is none."""
+        found = self.literal.get(segment)
+        if found is None:
+            if self.literal is NOTHING:
+                self.literal = {}
+            found = self.literal[segment] = Node()
+        return found
 
 
 class Table:
@@ -200,7 +214,7 @@ class Table:
                 node.star = node.star or Node()
                 node = node.star
             else:
-                node = node.literal.setdefault(segment, Node())
+                node = node.follow(segment)
         return node
 
     def _leaf(self, host: str, path: str) -> Leaf:

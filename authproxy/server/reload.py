@@ -28,7 +28,7 @@ FIXED = ("listeners", "admin", "workers", "state")
 class Prepared:
     """A reload that can be taken over: all that can fail has been done."""
 
-    loaded: Loaded
+    file: Path
     runtime: Runtime
     certificates: dict[int, Certificates]
 
@@ -52,7 +52,7 @@ def prepare(
         for index, listener in enumerate(loaded.usable().listeners)
         if listener.tls is not None
     }
-    return Prepared(loaded, compile_runtime(loaded, environ, current), certificates)
+    return Prepared(loaded.file, compile_runtime(loaded, environ, current), certificates)
 
 
 def _check_fixed(loaded: Loaded, current: Config) -> None:
@@ -93,7 +93,7 @@ class Watch:
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
+        self._file, self._config = loaded.file, loaded.config
         self._known = self._seen = self._look()
 
     def begin(self) -> None:
@@ -102,7 +102,7 @@ class Watch:
 
     def follow(self, loaded: Loaded) -> None:
         """They were read: watch what this configuration names from now on."""
-        self._loaded = loaded
+        self._file, self._config = loaded.file, loaded.config
         now = self._look()
         self._known = self._seen = {path: self._known.get(path, now[path]) for path in now}
 
@@ -119,7 +119,7 @@ class Watch:
         return True
 
     def _look(self) -> "dict[Path, Mark]":
-        return {path: _mark(path) for path in _paths(self._loaded)}
+        return {path: _mark(path) for path in _paths(self._file, self._config)}
 
 
 Mark = tuple[int, int, int, int] | None
@@ -134,14 +134,13 @@ def _mark(path: Path) -> Mark:
     return found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino
 
 
-def _paths(loaded: Loaded) -> Iterator[Path]:
+def _paths(file: Path, config: Config | None) -> Iterator[Path]:
     """The configuration, its policies, and the files that it names."""
-    yield loaded.file
-    config = loaded.config
+    yield file
     if config is None:
         return
-    yield from (path for _, path in policy_paths(loaded.folder, config.policies))
-    yield from (loaded.folder / name for name in _named(config))
+    yield from (path for _, path in policy_paths(file.parent, config.policies))
+    yield from (file.parent / name for name in _named(config))
 
 
 def _named(config: Config) -> Iterator[str]:

@@ -43,6 +43,19 @@ def start(loaded: Loaded, workers: int | None) -> int:
         ListenError: an address cannot be listened on.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it can be answered
+    count, service = _service(loaded, workers)
+    listeners = service.runtime.config.listeners
+    del loaded  # the files as they are written take ten times the memory of what is made of them
+    try:
+        return service.alone() if count == 1 else service.supervised(count)
+    finally:
+        for listener in listeners:
+            if listener.address.path:
+                Path(listener.address.path).unlink(missing_ok=True)
+
+
+def _service(loaded: Loaded, workers: int | None) -> tuple[int, "_Service"]:
+    """How many workers there are to be, and what they serve."""
     config, watch = loaded.usable(), Watch(loaded)
     wanted = workers or config.workers
     count = (os.cpu_count() or 1) if wanted == "auto" else int(wanted)
@@ -62,13 +75,7 @@ def start(loaded: Loaded, workers: int | None) -> int:
         raise
     for problem in loaded.problems:
         say(str(problem))  # warnings: errors would have ended it
-    service = _Service(loaded, runtime, listening, admin, Pages(count + 1), watch)
-    try:
-        return service.alone() if count == 1 else service.supervised(count)
-    finally:
-        for listener in config.listeners:
-            if listener.address.path:
-                Path(listener.address.path).unlink(missing_ok=True)
+    return count, _Service(loaded.file, runtime, listening, admin, Pages(count + 1), watch)
 
 
 def _bind(loaded: Loaded) -> tuple[list[Listening], socket.socket | None]:
@@ -91,7 +98,7 @@ class _Service:
     A worker that is started again begins with what was last taken over, whatever is wrong in the files by then.
     """
 
-    loaded: Loaded
+    file: Path
     runtime: Runtime
     listening: list[Listening]
     admin: socket.socket | None
@@ -136,7 +143,7 @@ class _Service:
         for lines in self.runtime.logs:
             lines.rotate()  # its file may have been moved away, whatever becomes of the reload
         try:
-            prepared = prepare(self.loaded.file, os.environ, self.runtime, self.watch)
+            prepared = prepare(self.file, os.environ, self.runtime, self.watch)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("not reloaded: %s", problem)  # noqa: TRY400  # the problem says it all
@@ -153,13 +160,13 @@ class _Service:
                 lines.close()
         for index, certificates in prepared.certificates.items():
             self.listening[index] = replace(self.listening[index], certificates=certificates)
-        self.loaded, self.runtime = prepared.loaded, prepared.runtime
+        self.runtime = prepared.runtime
 
     def _serve(self, number: int, told: Systemd | Report, watch: Watch | None = None) -> None:
         """Be a worker."""
 
         def reloads(current: Runtime) -> Prepared:
-            return prepare(self.loaded.file, os.environ, current, watch)
+            return prepare(self.file, os.environ, current, watch)
 
         def make() -> Worker:
             return Worker(
@@ -172,7 +179,7 @@ class _Service:
                 watch=watch,
                 lifecycle=told,
                 main=isinstance(told, Systemd),
-                trails=trail_folder(self.runtime.config, self.loaded.folder, os.environ),
+                trails=trail_folder(self.runtime.config, self.file.parent, os.environ),
             )
 
         run_worker(make, told.ready if isinstance(told, Report) else lambda: self._announce(told))

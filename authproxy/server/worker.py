@@ -206,7 +206,7 @@ class Worker:
             self._last_reload.note(time.time(), success=False)
             return False
         self._last_reload.note(time.time(), success=True)
-        log.info("reloaded %s", prepared.loaded.file)
+        log.info("reloaded %s", prepared.file)
         return True
 
     async def _take_over(self, prepared: Prepared) -> None:

@@ -150,7 +150,7 @@ def test_what_was_refused_is_watched(loaded: Loaded) -> None:
     assert news(watch) == QUIET
     (loaded.folder / "other.json").write_text((loaded.folder / "jwks.json").read_text())
     assert news(watch) == NEWS
-    assert prepare(loaded.file, {}, runtime, watch).loaded.file == loaded.file
+    assert prepare(loaded.file, {}, runtime, watch).file == loaded.file
 
 
 def asserting(loaded: Loaded, **more: Any) -> Path:
