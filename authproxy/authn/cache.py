@@ -22,8 +22,8 @@ class IdentityCache:
 
     def __init__(self, most: int = 10_000) -> None:
         self._half = max(most // 2, 1)
-        self._young: dict[bytes, tuple[float, Identity]] = {}
-        self._old: dict[bytes, tuple[float, Identity]] = {}
+        self._young: dict[bytes, Identity] = {}
+        self._old: dict[bytes, Identity] = {}
         self._turn = 0.0  # when the young generation is five minutes old
         self.hits = 0
         self.misses = 0
@@ -40,11 +40,11 @@ class IdentityCache:
                 return None
             self._keep(key, kept)
         # A clock that was set back must not lengthen a life: more than 5 minutes left means that it was.
-        if not 0 < kept[0] - now <= LONGEST:
+        if not 0 < kept.fresh_until - now <= LONGEST:
             self._young.pop(key, None)
             return None
         self.hits += 1
-        return kept[1]
+        return kept
 
     def put(self, key: bytes, identity: Identity, now: float, longest: float = LONGEST) -> None:
         """Keep an identity that was verified just now, for at most `longest` seconds and 5 minutes."""
@@ -54,9 +54,10 @@ class IdentityCache:
         if until > now:
             if not 0 < self._turn - now <= LONGEST:  # or the clock was set back
                 self._old, self._young, self._turn = self._young, {}, now + LONGEST
-            self._keep(key, (until, identity))
+            object.__setattr__(identity, "fresh_until", until)  # of the cache, and of nothing else
+            self._keep(key, identity)
 
-    def _keep(self, key: bytes, kept: tuple[float, Identity]) -> None:
+    def _keep(self, key: bytes, kept: Identity) -> None:
         if len(self._young) >= self._half and key not in self._young:
             self._old, self._young = self._young, {}
         self._young[key] = kept

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
+
+_Of = TypeVar("_Of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Identity:
     part: what revocation knows it by. `header_block` is the identity headers for the backend, rendered once
     (`b"Name: value\r\n"` each); None where they would be over the bound of 8 KiB. `marks` are what the revocation list
     would hold of it, made by `authn.revocation` once somebody asks; `counted` is what limits count it under, made by
-    `rate_limits.step` in the same way.
+    `rate_limits.step` in the same way; `fresh_until` is until when `authn.cache` hands it out.
     """
 
     authenticator: str
@@ -32,3 +35,14 @@ class Identity:
     header_block: bytes | None = b""
     marks: tuple[bytes, ...] = field(default=(), init=False, compare=False, repr=False)
     counted: int = field(default=0, init=False, compare=False, repr=False)
+    fresh_until: float = field(default=0.0, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Many people are in the same groups. What thousands of identities share stays at hand, in memory and for processors.
+        object.__setattr__(self, "groups", _shared(self.groups))
+        object.__setattr__(self, "scopes", _shared(self.scopes))
+
+
+@lru_cache(maxsize=2048)
+def _shared(value: _Of) -> _Of:
+    return value

@@ -9,7 +9,7 @@ from functools import partial
 
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.strategies import STEPS
-from authproxy.state.store import EmbeddedStore, Put
+from authproxy.state.store import EmbeddedStore, Put, StateUnavailable
 
 NOTHING: tuple[Put, ...] = ()
 
@@ -31,17 +31,22 @@ class Ledger:
             StateUnavailable: nothing was counted.
         """
         if len(charges) == 1:
-            return [self.acquire_one(charges[0].key, charges[0], now)]
+            [balance] = self.acquire_each([(charges[0].key, charges[0], now)])
+            if isinstance(balance, StateUnavailable):
+                raise balance
+            return [balance]
         keys = [charge.key for charge in charges]
         return self._store.transact(keys, now, partial(_together, charges, now))
 
-    def acquire_one(self, key: bytes, charge: Charge, now: float) -> Balance:
-        """`acquire` of a step that is one limit, the commonest by far; `key` is whom it charges, whatever `charge` says.
-
-        Raises:
-            StateUnavailable: nothing was counted.
+    def acquire_each(
+        self, tried: Sequence[tuple[bytes, Charge, float]]
+    ) -> list[Balance | StateUnavailable]:
+        """`acquire` of many steps that are one limit each, the commonest by far: whom it charges, whatever the charge says,
+        and when. A `StateUnavailable` is in the place of what was not counted.
         """
-        return self._store.transact_one(key, now, STEPS[charge.strategy], charge)
+        return self._store.transact_each(
+            [(key, now, STEPS[charge.strategy], charge) for key, charge, now in tried]
+        )
 
     def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """What `acquire` would say of each, with nothing counted: `remaining` is what is left now.

@@ -25,6 +25,23 @@ async def done(waiting: Waiting) -> None:
         await waiting
 
 
+def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
+    [outcome] = taken
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
+
+
+def _settled(
+    step: Step, exchange: Exchange, balances: Sequence[Balance], always: bool
+) -> Refusal | None:
+    try:
+        step.settle(exchange, balances, show=not always)
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
 class Limiter:
     """Charges steps; `allow` is `state.on_failure: allow_limits`.
 
@@ -46,22 +63,7 @@ class Limiter:
         Raises:
             Refusal: `rate_limited`, or `state_unavailable`.
         """
-        only = step.only
-        try:
-            if only is None:
-                balances = self._ledger.acquire(step.charges(exchange), exchange.now)
-            else:
-                key, charge = only.key(exchange), only.terms.charge
-                balance = self._ledger.acquire_one(key, charge, exchange.now)
-                if balance.granted:  # the usual case, and nothing else is left to say
-                    exchange.limit_lines += (only.state(balance),)
-                    return None
-                balances = [balance]
-        except StateUnavailable as error:
-            self._pass_or_refuse(exchange, error)
-            return None
-        step.settle(exchange, balances, show=True)
-        return None
+        return _outcome(self.take_each([(step, exchange)]))
 
     def take_always(self, step: Step, exchange: Exchange) -> Waiting:
         """Charge limits that hold whatever becomes of the state.
@@ -69,13 +71,54 @@ class Limiter:
         Raises:
             Refusal: `rate_limited`.
         """
+        return _outcome(self.take_each([(step, exchange)], always=True))
+
+    def take_each(
+        self, taken: Sequence[tuple[Step, Exchange]], *, always: bool = False
+    ) -> list[Waiting | Refusal]:
+        """`take` (or `take_always`) for requests that came together; each has its own outcome, the refusal in place of a raise."""
+        outcomes: list[Waiting | Refusal] = []
+        tried, places = [], []
+        for step, exchange in taken:
+            only = step.only
+            if only is None:
+                outcomes.append(self._take_several(step, exchange, always))
+                continue
+            places.append(len(outcomes))
+            outcomes.append(None)
+            tried.append((only.key(exchange), only.terms.charge, exchange.now))
+        for at, balance in zip(places, self._ledger.acquire_each(tried), strict=True):
+            step, exchange = taken[at]
+            if isinstance(balance, StateUnavailable):
+                outcomes[at] = self._uncounted(step, exchange, balance, always)
+            elif not balance.granted:
+                outcomes[at] = _settled(step, exchange, [balance], always)
+            elif (
+                not always and step.only is not None
+            ):  # the usual case, and nothing else is left to say
+                exchange.limit_lines += (step.only.state(balance),)
+        return outcomes
+
+    def _take_several(self, step: Step, exchange: Exchange, always: bool) -> Refusal | None:
         charges = step.charges(exchange)
         try:
             balances = self._ledger.acquire(charges, exchange.now)
-        except StateUnavailable:
-            balances = self._own_balances(charges, exchange)
-        step.settle(exchange, balances, show=False)
-        return None
+        except StateUnavailable as error:
+            return self._uncounted(step, exchange, error, always)
+        return _settled(step, exchange, balances, always)
+
+    def _uncounted(
+        self, step: Step, exchange: Exchange, error: StateUnavailable, always: bool
+    ) -> Refusal | None:
+        """What becomes of a request whose state cannot be reached."""
+        try:
+            if not always:
+                self._pass_or_refuse(exchange, error)
+                return None
+            balances = self._own_balances(step.charges(exchange), exchange)
+        except Refusal as refusal:
+            return refusal
+        return _settled(step, exchange, balances, always)
 
     async def look(self, step: Step, exchange: Exchange) -> None:
         """Refuse where these limits have no room, charging nothing.

@@ -3,8 +3,9 @@
 With leases most steps are done at once, spent from what is in hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.leased_ledger import LeasedLedger
@@ -16,6 +17,15 @@ from authproxy.state.redis_store import RedisStore
 from authproxy.state.store import StateUnavailable, Store
 
 
+def _tried(
+    take: Callable[[Step, Exchange], Waiting], step: Step, exchange: Exchange
+) -> Waiting | Refusal:
+    try:
+        return take(step, exchange)
+    except Refusal as refusal:
+        return refusal
+
+
 class RedisLimiter(Limiter):
     """Charges steps in a Redis: each is awaited."""
 
@@ -24,6 +34,12 @@ class RedisLimiter(Limiter):
     def __init__(self, ledger: RedisLedger, *, allow: bool) -> None:
         super().__init__(MemoryStore(), allow=allow)
         self._redis = ledger
+
+    def take_each(
+        self, taken: Sequence[tuple[Step, Exchange]], *, always: bool = False
+    ) -> list[Waiting | Refusal]:
+        take = self.take_always if always else self.take
+        return [_tried(take, *one) for one in taken]
 
     def take(self, step: Step, exchange: Exchange) -> Waiting:
         return self._take(step, exchange)

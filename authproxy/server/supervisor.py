@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,11 +45,12 @@ class Child:
 
 
 class Report:
-    """What a worker tells its supervisor: two bytes in a pipe for each turn of its life."""
+    """What a worker tells its supervisor, which is the process `supervisor`: two bytes in a pipe for each turn of its life."""
 
-    def __init__(self, writer: int, number: int) -> None:
+    def __init__(self, writer: int, number: int, supervisor: int) -> None:
         self._writer = writer
         self._number = bytes([number])
+        self._supervisor = supervisor
 
     def ready(self) -> None:
         """It serves."""
@@ -68,7 +68,12 @@ class Report:
         """Nothing: the supervisor told it to, or sees it end."""
 
     def alive(self) -> None:
-        """Nothing: the supervisor sees it end."""
+        """The supervisor sees it end; where that has ended itself, nobody is left who could start, reload or stop us."""
+        # Asked here, as a thread that waits for it costs every request: malloc and the kernel's calls then lock.
+        if self._supervisor and os.getppid() != self._supervisor:
+            self._supervisor = 0
+            log.error("the supervisor is gone; worker (pid %d) drains and ends", os.getpid())
+            os.kill(os.getpid(), DRAIN)
 
 
 class Supervisor:
@@ -110,8 +115,6 @@ class Supervisor:
         self._reload_most = 0.0  # when a reload under way counts as ended; 0: none is
         self._next_look = 0.0
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Nothing is ever written here: it ends when the last process that could write does, which is this one.
-        self._orphaned, self._holding = os.pipe2(os.O_CLOEXEC)
 
     def run(self) -> int:
         """Until told to stop and all workers have ended; the exit status."""
@@ -197,20 +200,18 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        own = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become(child.number)
+            self._become(child.number, own)
         child.pid, child.started = pid, time.monotonic()
 
-    def _become(self, number: int) -> None:
+    def _become(self, number: int, supervisor: int) -> None:
         """The child's life; it never returns. Signals wait until the worker has its handlers, so none is lost."""
         status = 1
         try:
             signal.signal(AT_ONCE, signal.SIG_DFL)
-            os.close(self._holding)
-            watcher = threading.Thread(target=_end_with_parent, args=(self._orphaned,), daemon=True)
-            watcher.start()
-            self._work(number, Report(self._writer, number))
+            self._work(number, Report(self._writer, number, supervisor))
             status = 0
         except Exception:
             log.exception("worker %d failed", number)
@@ -265,13 +266,6 @@ class Supervisor:
         delay = DELAYS[min(child.young_deaths, len(DELAYS) - 1)]
         child.start_at = now + delay
         log.error("%s %s; starting it again in %.1f s", name, why, delay)
-
-
-def _end_with_parent(orphaned: int) -> None:
-    """Drain once nobody is left who could start, reload or stop us."""
-    os.read(orphaned, 1)
-    log.error("the supervisor is gone; worker (pid %d) drains and ends", os.getpid())
-    os.kill(os.getpid(), DRAIN)
 
 
 def _why(status: int) -> str:

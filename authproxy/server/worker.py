@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -87,6 +88,7 @@ class Worker:
         self._lifecycle = lifecycle
         self._main = main
         self._reloading = asyncio.Lock()
+        self._reader = ThreadPoolExecutor(1, "reload")
         self._asked = False  # for a reload that has not begun
         self._retired: list[LineLog] = []  # what requests under way still write to
         self._tasks: set[asyncio.Task[None]] = set()
@@ -193,8 +195,9 @@ class Worker:
     async def _load_anew(self) -> bool:
         loop = asyncio.get_running_loop()
         try:
-            # In a thread: reading thousands of routes must not keep requests waiting.
-            prepared = await loop.run_in_executor(None, self._reloads, self._runtime)
+            # In a thread: reading thousands of routes must not keep requests waiting. In one of its own: what it needs
+            # for a moment, malloc would else keep for each of the threads that it happened to be in.
+            prepared = await loop.run_in_executor(self._reader, self._reloads, self._runtime)
             await self._take_over(prepared)
         except ConfigError as error:
             for problem in error.problems:
@@ -357,6 +360,7 @@ class Worker:
             lines.close()
         await self._runtime.sessions.close()
         self._runtime.checks.close()
+        self._reader.shutdown(wait=False)
         self._runtime.store.close()
         self._runtime.records.close()
         for redis in reached(self._runtime):

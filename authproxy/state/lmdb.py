@@ -15,7 +15,7 @@ from struct import Struct
 
 import lmdb
 
-from authproxy.state.store import C, Decide, EmbeddedStore, StateUnavailable, T, Weigh
+from authproxy.state.store import C, Decide, EmbeddedStore, One, StateUnavailable, T
 
 # Sparse: what the counters may come to take, not what they take. A counter needs about 100 bytes.
 MAP_BYTES = 256 * 1024 * 1024
@@ -29,6 +29,9 @@ SWEEP_WHEN_FULL = 256
 # LMDB needs free pages to remove, so a map is never let run full: it could not be emptied again. New keys stop first,
 # then those that are there too (their records may grow); expressed as parts of the map.
 MOST_FOR_NEW, MOST_FOR_ALL = 3 / 4, 7 / 8
+
+# How many steps that come together are one transaction: whoever else writes waits for no more than these.
+TOGETHER = 32
 
 # A value is its expiry followed by the record.
 EXPIRY = Struct("<d")
@@ -70,24 +73,34 @@ class LmdbStore(EmbeddedStore):
         except lmdb.Error as error:
             raise self._unavailable(error) from error
 
-    def transact_one(self, key: bytes, now: float, weigh: Weigh[C, T], what: C) -> T:
+    def transact_each(self, wanted: Sequence[One[C, T]]) -> list[T | StateUnavailable]:
+        done: list[T | StateUnavailable] = []
+        for at in range(0, len(wanted), TOGETHER):
+            some = wanted[at : at + TOGETHER]
+            try:
+                done += self._each(some)
+            except (
+                lmdb.Error,
+                StateUnavailable,
+            ):  # none of these is written, so each has a try of its own
+                done += super().transact_each(some)
+        return done
+
+    def _each(self, wanted: Sequence[One[C, T]]) -> list[T]:
         # What `transact` does, without the lists: this is what nearly every request waits for.
-        try:
-            with (self._env or self._opened()).begin(write=True) as transaction:
+        done = []
+        with (self._env or self._opened()).begin(write=True) as transaction:
+            for key, now, weigh, what in wanted:
                 value = transaction.get(key)
                 held = value[8:] if value and unpack_expiry(value)[0] > now else None
                 outcome, record, expiry = weigh(held, what, now)
-                if record is None:
-                    return outcome
-                self._unseen -= len(record)
-                if self._unseen < 0:
-                    raise lmdb.MapFullError("perhaps")  # the longer way looks
-                transaction.put(key, pack_expiry(expiry) + record)
-            return outcome
-        except lmdb.MapFullError:
-            return super().transact_one(key, now, weigh, what)
-        except lmdb.Error as error:
-            raise self._unavailable(error) from error
+                done.append(outcome)
+                if record is not None:
+                    self._unseen -= len(record)
+                    if self._unseen < 0:
+                        raise lmdb.MapFullError("perhaps")  # the longer way looks
+                    transaction.put(key, pack_expiry(expiry) + record)
+        return done
 
     def _step(self, keys: Sequence[bytes], now: float, decide: Decide[T]) -> T:
         # Leaving `with` by an exception aborts: nothing of the step is kept.

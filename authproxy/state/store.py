@@ -20,6 +20,8 @@ Put = tuple[bytes, bytes, float]
 # It runs inside the transaction, perhaps twice (again after room was made): no effects of its own.
 Decide = Callable[[list[bytes | None]], tuple[Sequence[Put], T]]
 Weigh = Callable[[bytes | None, C, float], tuple[T, bytes | None, float]]
+# What `transact_one` is given: a key, now, who weighs, and what.
+One = tuple[bytes, float, Weigh[C, T], C]
 NUMBER = Struct("<Q")
 
 
@@ -76,6 +78,19 @@ class EmbeddedStore(Store):
             return () if record is None else ((key, record, expiry),), outcome
 
         return self.transact((key,), now, decide)
+
+    def transact_each(self, wanted: Sequence[One[C, T]]) -> list[T | StateUnavailable]:
+        """`transact_one` of each, in their order, for what comes together: a store may make few transactions of them.
+
+        Each is a step of its own; where one could not be done the error is in its place, and of the others nothing is lost.
+        """
+        done: list[T | StateUnavailable] = []
+        for key, now, weigh, what in wanted:
+            try:
+                done.append(self.transact_one(key, now, weigh, what))
+            except StateUnavailable as error:
+                done.append(error)
+        return done
 
     @abstractmethod
     def read(self, keys: Sequence[bytes], now: float) -> list[bytes | None]:

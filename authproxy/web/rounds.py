@@ -6,14 +6,19 @@ costs half as much again as the same requests step by step (measured: 86 µs and
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import update_wrapper
 from typing import Any
 
-from authproxy.web.answer import Answer
+from authproxy.model.errors import Refusal
+from authproxy.web.answer import Answer, Outcome
 from authproxy.web.compat import Request
 from authproxy.web.envelope import Step, begin, end, failed
 
 log = logging.getLogger(__name__)
+
+# How a request stops in a round: it has ended, or has to wait.
+Stop = Answer | Coroutine[Any, Any, Answer | None]
 
 
 def _failed(request: Request, error: BaseException) -> Answer:
@@ -23,6 +28,22 @@ def _failed(request: Request, error: BaseException) -> Answer:
     except Exception:
         log.exception("request %s cannot be answered", request.exchange.request_id)
         return Answer(request.exchange.status or 500, keep_alive=False)
+
+
+class together:  # noqa: N801  # a decorator
+    """A step that the requests of a round take at once: `each` has an outcome for each of them, in their order, an error in
+    place of what it would raise. Called with one request it is a step like any other.
+    """
+
+    def __init__(self, each: "Callable[[Sequence[Request]], Sequence[Outcome | Refusal]]") -> None:
+        self.each = each
+        update_wrapper(self, each)
+
+    def __call__(self, request: Request) -> Outcome:
+        [outcome] = self.each((request,))
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
 
 
 class Rounds:
@@ -69,14 +90,25 @@ class Rounds:
                 request.connection.force_close()
         requests = begun
         for at, step in enumerate(self._chain, 1):
-            going, stopped = [], []
-            for request in requests:
+            going: list[Request] = []
+            stopped: list[tuple[Request, Stop]] = []
+            found: Sequence[Outcome | Refusal] | None = None
+            if isinstance(step, together) and requests:
                 try:
-                    outcome = step(request)
+                    found = step.each(requests)
+                except (
+                    Exception
+                ):  # of one of them; then each is tried by itself, and the others do not suffer
+                    log.exception("%s failed for %d at once", step.each.__name__, len(requests))
+            for number, request in enumerate(requests):
+                try:
+                    outcome = step(request) if found is None else found[number]
                 except Exception as error:  # it ends this request, and not the round
                     outcome = _failed(request, error)
                 if outcome is None:
                     going.append(request)
+                elif isinstance(outcome, Refusal):
+                    stopped.append((request, _failed(request, outcome)))
                 else:
                     stopped.append((request, outcome))
             if stopped:
@@ -99,7 +131,7 @@ class Rounds:
 
     def _stop(
         self,
-        stopped: list[tuple[Request, Answer | Coroutine[Any, Any, Answer | None]]],
+        stopped: Sequence[tuple[Request, Stop]],
         steps: Sequence[Step],
         ended: list[tuple[Request, Answer]],
     ) -> None:

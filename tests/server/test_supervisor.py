@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authproxy.server.supervisor import DELAYS, STEADY, TRIES, Report, Supervisor, _why
+from authproxy.server.supervisor import DELAYS, DRAIN, STEADY, TRIES, Report, Supervisor, _why
 
 KILLED = signal.SIGKILL.value  # a wait status
 
@@ -40,7 +40,7 @@ class Played:
 
     def report(self, number: int) -> Report:
         """A worker's."""
-        return Report(self.supervisor._writer, number)
+        return Report(self.supervisor._writer, number, os.getppid())
 
     def reloading(self) -> None:
         """As systemd would hear it."""
@@ -165,7 +165,9 @@ def work(number, report):
     if number == 0:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    time.sleep(60)
+    for _ in range(600):
+        report.alive()
+        time.sleep(0.1)
 
 nothing = lambda *_: None
 sys.exit(Supervisor(2, work, announce=lambda: print("up", flush=True), admit=nothing, changed=nothing,
@@ -210,9 +212,22 @@ def _running(pid: int) -> bool:
 def test_a_report_to_nobody_is_no_error() -> None:
     """A worker whose supervisor is gone, or too busy to read, goes on."""
     reader, writer = os.pipe2(os.O_NONBLOCK)
-    report = Report(writer, 0)
+    report = Report(writer, 0, os.getppid())
     for _ in range(40_000):
         report.reloaded()
     os.close(reader)
     report.reloaded()
     os.close(writer)
+
+
+def test_a_worker_that_is_left_alone_is_told_to_drain_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has another parent than its supervisor has none who could stop it; that it lives is no reason."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: told.append((pid, number)))
+    report = Report(-1, 0, os.getppid())
+    report.alive()
+    assert told == []
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    report.alive()
+    report.alive()
+    assert told == [(os.getpid(), DRAIN)]

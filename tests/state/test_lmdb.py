@@ -54,6 +54,30 @@ def test_a_full_map_refuses_and_recovers(tmp_path: Path) -> None:
     store.close()
 
 
+def test_of_steps_that_come_together_only_what_has_no_room_is_refused(tmp_path: Path) -> None:
+    """In a full map those whose key is there are counted, once, whoever comes beside them; new keys are told why."""
+    store, full = opened(tmp_path), 0
+
+    def weigh(record: bytes | None, more: int, now: float) -> tuple[int, bytes | None, float]:
+        count = (COUNT.unpack(record)[0] if record else 0) + more
+        return count, COUNT.pack(count), now + 9
+
+    while not isinstance(store.transact_each([(key(full), NOW, weigh, 0)])[0], StateUnavailable):
+        full += 1
+    assert full > 1_000
+    new = [
+        key(full + n) for n in range(400)
+    ]  # what may be written before the room is looked at again is some of them
+    old = [key(n) for n in range(400)]
+    told = store.transact_each(
+        [(k, NOW, weigh, 1) for pair in zip(old, new, strict=True) for k in pair]
+    )
+    assert told[::2] == [1] * 400
+    assert any(isinstance(one, StateUnavailable) for one in told[1::2])
+    assert [COUNT.unpack(record or b"")[0] for record in store.read(old, NOW)] == [1] * 400
+    store.close()
+
+
 def test_a_full_map_can_always_be_swept(tmp_path: Path) -> None:
     """Removing needs free pages too: a map filled to its end with expired keys is swept empty and used again."""
     store = opened(tmp_path)

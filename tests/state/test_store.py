@@ -74,6 +74,22 @@ def test_a_step_that_fails_writes_nothing(store: EmbeddedStore) -> None:
     assert store.read([A], NOW) == [b"x"]
 
 
+def test_steps_that_come_together_are_steps_of_their_own(store: EmbeddedStore) -> None:
+    """What one notes the next finds, on one key or on others, however many they are; what has expired is not there."""
+    write(store, (B, b"\x09", NOW))
+
+    def weigh(record: bytes | None, more: int, now: float) -> tuple[int, bytes | None, float]:
+        count = (record or b"\0")[0] + more
+        return count, bytes([count]) if more else None, now + 9
+
+    wanted = [(key, NOW, weigh, more) for key, more in ((A, 1), (B, 2), (A, 3), (C, 0), (A, 0))]
+    assert store.transact_each(wanted) == [1, 2, 4, 0, 4]
+    assert store.read([A, B, C], NOW) == [b"\x04", b"\x02", None]
+    assert store.transact_each([]) == []
+    many = [(key, NOW, weigh, 1) for key in (A, B)] * 50
+    assert store.transact_each(many)[-2:] == [54, 52]
+
+
 def test_a_sweep_removes_what_expired_and_nothing_else(store: EmbeddedStore) -> None:
     """Sweeping often enough removes every expired key and no living one."""
     keys = [bytes([n]) * 16 for n in range(200)]

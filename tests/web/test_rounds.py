@@ -2,6 +2,8 @@
 
 import pytest
 
+from authproxy.model.exchange import Exchange
+from authproxy.rate_limits.step import Meter
 from authproxy.web.compat import Request
 from authproxy.web.relay import relay
 from tests.playbook import GUARDED, playbook, token
@@ -54,6 +56,30 @@ async def test_a_fault_in_one_leaves_the_others(monkeypatch: pytest.MonkeyPatch)
             link.writer.write(request("GET", path))
         assert [(await link.answer()).status for link in links] == [200, 500, 200]
         assert p.errors.pop().endswith("failed")
+
+
+async def test_a_fault_in_what_is_done_together_is_one_requests_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A limit that cannot be looked up for one of a round is that one's 500: the others are counted, and let through."""
+    limits = [{"limit": "3/day", "per": "subject"}]
+    async with playbook(GUARDED | {"rate_limits": limits}) as p:
+        key, good = Meter.key, token()
+        await p.request("GET", "/guarded/zero", token=good)  # who is known waits for nothing
+
+        def broken(meter: Meter, exchange: Exchange) -> bytes:
+            if exchange.path.endswith("/bad"):
+                raise ZeroDivisionError
+            return key(meter, exchange)
+
+        monkeypatch.setattr(Meter, "key", broken)
+        links = [await p.connect() for _ in range(3)]
+        for link, name in zip(links, ("one", "bad", "two"), strict=True):
+            link.writer.write(request("GET", f"/guarded/{name}", token=good))
+        assert [(await link.answer()).status for link in links] == [200, 500, 200]
+        assert p.errors.pop().endswith("failed")
+        assert p.errors.pop().startswith("identity_limits failed")
+        assert (await p.request("GET", "/guarded/three", token=good)).status == 429
 
 
 async def test_a_client_that_leaves_in_its_round_asks_no_backend() -> None:
