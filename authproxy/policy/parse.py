@@ -5,7 +5,7 @@ Everything that can fail fails here, at load: no request ever meets a raw docume
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
 
 from authproxy.model.errors import Problem
 from authproxy.model.headers import NEVER_SET, HeaderRules, fold
@@ -19,7 +19,6 @@ from authproxy.policy.findings import Findings
 from authproxy.policy.pattern import path_pattern_problem
 from authproxy.policy.table import Route, RouteLimit, Table
 
-_Of = TypeVar("_Of")
 DOUBTS = (ENCODED_SLASH, ENCODED_PERCENT, DOUBLE_SLASH)
 # What frames the message and routes it is not a policy's to remove.
 _NEVER_REMOVED = frozenset({"host", "content-length", "transfer-encoding"})
@@ -106,31 +105,29 @@ class _RouteReader:
         self._check_names()
         doubts = frozenset(d for d in DOUBTS if getattr(wanted, d) == "forward")
         limits = list(self._limits())
+        kept = partial(same, self.known)
         return Route(
             name=wanted.name,
-            upstream=self._same(wanted.upstream),
-            hosts=self._same(tuple(dict.fromkeys(wanted.match.hosts or [""]))),
+            upstream=kept(wanted.upstream),
+            hosts=kept(tuple(dict.fromkeys(wanted.match.hosts or [""]))),
             paths=self._paths(doubts),
-            methods=self._same(self._methods()),
-            authenticators=self._same(self.authenticators),
-            allow=self._same(self._allow()),
-            deny=self._same(self.entry_reader.entries("deny", wanted.deny or [])),
+            methods=kept(self._methods()),
+            authenticators=kept(self.authenticators),
+            allow=kept(self._allow()),
+            deny=kept(self.entry_reader.entries("deny", wanted.deny or [])),
             second_factor=self._needs_login("second_factor"),
             preserve_post=self._needs_login("preserve_post"),
-            address_limits=self._same(tuple(x for x in limits if x.per in {"address", "route"})),
-            identity_limits=self._same(tuple(x for x in limits if x.per in {"subject", "claim"})),
+            address_limits=kept(tuple(x for x in limits if x.per in {"address", "route"})),
+            identity_limits=kept(tuple(x for x in limits if x.per in {"subject", "claim"})),
             shadow=wanted.mode == "shadow",
             strip_prefix=self._strip_prefix(),
-            remove_headers=self._same(self._removed_headers()),
-            set_headers=self._same(tuple(self._set_headers())),
+            remove_headers=kept(self._removed_headers()),
+            set_headers=kept(tuple(self._set_headers())),
             forward_authorization=wanted.forward_authorization,
             forward_preflight=wanted.cors_preflight == "forward",
             finish_streams=wanted.streams == "finish",
-            allowed_doubts=self._same(doubts),
+            allowed_doubts=kept(doubts),
         )
-
-    def _same(self, value: _Of) -> _Of:
-        return same(self.known, value)
 
     def _check_names(self) -> None:
         refer, names = self.findings.refer, self.names

@@ -104,7 +104,7 @@ def _address(client: str) -> int:
 class Step:
     """Limits that are taken all or none. `scope` is the route's name, or one of those above; empty for those of every request.
 
-    `only` is the limit of a step that has just one, and that one enforced: nearly every step.
+    `only` is the limit of a step that has just one, and that one enforced and counted by the exchange: nearly every step.
     """
 
     __slots__ = ("_meters", "empty", "only")
@@ -160,6 +160,7 @@ class AccountStep(Step):
 
     def __init__(self, limits: Sequence[RouteLimit], who: str) -> None:
         super().__init__(limits, LOGINS)
+        self.only = None  # its key is nothing of the exchange
         self._who = who
 
     def charges(self, _exchange: Exchange) -> list[Charge]:

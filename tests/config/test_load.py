@@ -11,8 +11,8 @@ from authproxy.config.load import fill, find_config, load, policy_paths, shown
 from authproxy.model.errors import ConfigError
 from tests.config.reading import CONFIG, POLICY, found, read
 
-# 155 as measured (Python 3.11), with a tenth of slack.
-CALLS_A_ROUTE_MOST = 171
+# 171 as measured (Python 3.11), with a tenth of slack.
+CALLS_A_ROUTE_MOST = 188
 
 
 def codes(folder: Path, config: str = CONFIG, policy: str = POLICY) -> list[str]:

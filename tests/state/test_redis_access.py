@@ -1,5 +1,6 @@
 """How a Redis is reached, as the configuration names it: secrets are read, and behind TLS both sides are always verified."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ async def answered(port: int, folder: Path, **tls: str) -> str:
         return str(error)
     finally:
         redis.close()
+        await redis.ended()
+        for _ in range(
+            3
+        ):  # a handshake that was broken off closes its socket in the loop's next turns
+            await asyncio.sleep(0)
     return told.decode()
 
 
