@@ -1,6 +1,7 @@
 """What becomes of limits when the state cannot be reached, and that looking costs nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.rate import parse_rate
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import Limiter
-from authproxy.rate_limits.step import Step
+from authproxy.rate_limits.step import AccountStep, Step
 from authproxy.state.memory import MemoryStore
 from authproxy.state.store import StateUnavailable
 
@@ -48,6 +49,32 @@ def test_a_step_is_charged_until_there_is_no_room() -> None:
     with pytest.raises(Refusal, match="rate_limited"):
         limiter.take(STEP, exchange())
     assert found.limit_lines[0][1].startswith('"fair";r=1')
+
+
+def test_those_that_come_together_are_each_counted_as_alone() -> None:
+    """One limit, several, and one in shadow, in one go: each has its own outcome, in the order in which they came."""
+    rate = parse_rate("1/minute")
+    limits = [RouteLimit(name, rate, "address", strategy="fixed-window") for name in ("a", "b")]
+    several, shadow = Step(limits, "several"), Step([replace(limits[0], shadow=True)], "shadow")
+    steps = [STEP, several, STEP, shadow, several, STEP, shadow]
+    found = [exchange() for _ in steps]
+    told = Limiter(MemoryStore(), allow=False).take_each(list(zip(steps, found, strict=True)))
+    assert [isinstance(one, Refusal) for one in told] == [False] * 4 + [True, True, False]
+    assert [one.shadow for one in found] == [""] * 6 + ["rate_limited"]
+    assert [len(one.limit_lines) for one in found] == [1, 2, 1, 0, 2, 1, 0]
+
+
+def test_what_is_counted_by_account_needs_nothing_of_the_request() -> None:
+    """Its one limit is not taken for one of the exchange: tries at one account are counted together, whoever makes them."""
+    limiter, by_account = (
+        Limiter(MemoryStore(), allow=False),
+        RouteLimit("tries", parse_rate("2/minute"), "subject"),
+    )
+    for _ in range(2):
+        limiter.take_always(AccountStep([by_account], "ann"), exchange())
+    limiter.take_always(AccountStep([by_account], "bob"), exchange())
+    with pytest.raises(Refusal, match="rate_limited"):
+        limiter.take_always(AccountStep([by_account], "ann"), exchange())
 
 
 async def test_looking_charges_nothing() -> None:
