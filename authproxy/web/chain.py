@@ -1,7 +1,8 @@
 """The order of work, in one place. A step is a function: `def step(request: Request) -> Outcome`.
 
 It returns None where the request is to go on, the answer where it ends here, or a coroutine that comes to one of the two
-where something has to be waited for. It raises a `Refusal`, and never writes one.
+where something has to be waited for. It raises a `Refusal`, and never writes one. The steps that count are taken by all
+requests of a round at once (`rounds.together`).
 """
 
 from authproxy.web.authentication import authentication

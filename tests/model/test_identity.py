@@ -23,3 +23,11 @@ def test_an_identity_has_nothing_that_was_not_given() -> None:
 def test_two_authenticators_make_two_identities() -> None:
     """(authenticator, subject) is who it is."""
     assert Identity("a", "alice") != Identity("b", "alice")
+
+
+def test_what_people_have_in_common_is_one_object() -> None:
+    """Thousands of people in the same groups have them once; others have their own."""
+    of = [Identity("a", name, groups=("eng", name[:1]), scopes=frozenset(["read"])) for name in ("ann", "alf", "bob")]  # fmt: skip
+    assert of[0].groups is of[1].groups
+    assert of[0].scopes is of[2].scopes
+    assert of[2].groups == ("eng", "b")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from authproxy.model.errors import Refusal
 from authproxy.model.target import DOUBLE_SLASH, ENCODED_PERCENT, ENCODED_SLASH, parse_target
-from authproxy.policy.table import Route, Table
+from authproxy.policy.table import NOTHING, Route, Table
 
 WORDS = st.sampled_from(["a", "b", "a;x", "é"])
 # Patterns and targets that meet each other.
@@ -199,6 +199,17 @@ def test_a_literal_segment_decides_before_a_later_one() -> None:
         ]
     )
     assert [found(made, t) for t in ("/a/b/c", "/z/b/c", "/a/b/d", "/a/b/e")] == ["one", "two", "three", "four"]  # fmt: skip
+
+
+def test_what_follows_one_pattern_follows_no_other() -> None:
+    """Nodes where nothing follows share one emptiness, and nobody writes to it."""
+    table = Table()
+    for path in ("/a", "/b", "/a/c"):
+        assert list(table.add(Route(path, "app", paths=(path,)))) == []
+    assert table.find("", "GET", parse_target("/a/c")).name == "/a/c"
+    with pytest.raises(Refusal, match="no_route"):
+        table.find("", "GET", parse_target("/b/c"))
+    assert not NOTHING
 
 
 def test_a_star_is_one_segment_that_is_not_empty() -> None:
