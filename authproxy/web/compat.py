@@ -1,4 +1,4 @@
-"""Every semi-public hook of aiohttp that we use, in one place, each with a contract test (tests/web/test_compat.py).
+"""Every semi-public hook of aiohttp that we use, but for what rests (resting.py), each with a contract test (tests/web/test_compat.py).
 
 A low-level server whose connections are ours: they know how long a head has been arriving, count what is unfinished,
 and answer what the parser refuses through the same envelope as everything else. No timer is made for a request;
@@ -29,6 +29,7 @@ from authproxy.model.exchange import Exchange
 from authproxy.model.fields import Fields
 from authproxy.model.headers import HeaderRules
 from authproxy.telemetry.metrics import Metrics
+from authproxy.web.resting import HEAD_END, REST, RestingHandler
 from authproxy.web.unparsed import error_info, refusal_of
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def require_c_parser() -> None:
         raise RuntimeError("aiohttp runs without its C parser; install a wheel for this platform")
 
 
-class ClientConnection(RequestHandler):
+class ClientConnection(RestingHandler):
     """One client connection."""
 
     __slots__ = (
@@ -155,9 +156,7 @@ class ClientConnection(RequestHandler):
     @property
     def peer(self) -> tuple[Address, str]:
         """The address at the other end, and its text; a Unix socket's peer is this machine."""
-        assert self._peer is not None, (
-            "it is known from the first moment on, or there is no connection"
-        )
+        assert self._peer is not None, "it is known from the first moment on"
         return self._peer
 
     def _knows_peer(self, transport: asyncio.BaseTransport) -> bool:
@@ -251,9 +250,8 @@ class ClientConnection(RequestHandler):
         elif request.head is ERROR:
             self.work(self._read_rest(payload, keep=False))
         elif keep and self._paused:
-            self.work(
-                self._go_on_drained()
-            )  # or whoever pipelines and never reads fills our memory
+            # Or whoever pipelines and never reads fills our memory.
+            self.work(self._go_on_drained())
         else:
             self._go_on(keep=keep)
 
@@ -294,16 +292,12 @@ class ClientConnection(RequestHandler):
             async with asyncio.timeout(LINGER):
                 while not payload.is_eof() and not self._force_close:
                     await payload.readany()
-                if not keep and not self._force_close and not self._hurried:
+                hurried = self._server.draining or self._server.full
+                if not keep and not self._force_close and not hurried:
                     self._close = True  # `data_received` drops whatever comes
                     await self._loop.create_future()  # ended by the time, or by `connection_lost`
         except (TimeoutError, web.RequestPayloadError):
             return
-
-    @property
-    def _hurried(self) -> bool:
-        """Is there no time for a polite end?"""
-        return self._server.draining or self._server.full
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # What aiohttp's does, but for a task and a timer that each connection would have as long as it lives.
@@ -334,7 +328,10 @@ class ClientConnection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse; note when a head begins and how much of it there is while it is unfinished."""
-        super().data_received(data)
+        if self._parser is None:
+            self.wake()
+        RequestHandler.data_received(self, data)  # `super()` costs each request 80 ns
+        self._between = data.endswith(HEAD_END)
         if self._messages:
             self._tell_reader()
             self._head_since, self._head_bytes = 0.0, 0
@@ -383,6 +380,8 @@ class ClientConnection(RequestHandler):
             most = bounds.keepalive if self._request_count else bounds.header_timeout
             if most and now - self._idle_since > most:
                 self.force_close()
+            elif now - self._idle_since > REST:
+                self.rest(transport, self._idle_since)
 
     def _look_at_writing(self, now: float, transport: asyncio.Transport) -> None:
         """A client that does not read keeps its connection, closed or not, for as long as it likes: it is dropped."""
