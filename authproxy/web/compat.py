@@ -375,6 +375,8 @@ class ClientConnection(RestingHandler):
         elif not self._waits:
             self._waits, self._idle_since = True, now
             self.kept = None
+            if not self._rested:
+                self.rest(transport, now)
         else:
             # A connection that never sent a byte is given as long as a head may take.
             most = bounds.keepalive if self._request_count else bounds.header_timeout

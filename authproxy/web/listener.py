@@ -22,7 +22,6 @@ from authproxy.web.compat import (
     RefuseUnparsed,
     Service,
 )
-from authproxy.web.resting import give_back
 
 # aiohttp's parser needs some number where the operator wants no bound.
 UNBOUNDED = 1 << 30
@@ -111,8 +110,6 @@ class Server(Service):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """It is one of the server's from here on, and counted as that alone."""
         super().connection_made(handler, transport)
-        if self.tls:
-            give_back(transport)
         if self._shaking and isinstance(handler, ClientConnection):
             self.end_handshake(handler)
 
