@@ -39,7 +39,8 @@ class LineLog:
     """
 
     __slots__ = (
-        "_again", "_bytes", "_file", "_line_of", "_lines", "_path", "_pipe", "_private", "_torn", "_warned", "lost", "name",
+        "_again", "_buffer", "_file", "_filled", "_line_of", "_path", "_pipe", "_private", "_torn", "_waiting", "_warned",
+        "lost", "name",
     )  # fmt: skip
 
     def __init__(
@@ -49,8 +50,11 @@ class LineLog:
         self._path = path
         self._line_of = line_of
         self._private = private
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        # Lines are copied to where lines were before: kept as they were made they would be spread over half a megabyte that
+        # no processor has at hand.
+        self._buffer = bytearray(BATCH_BYTES if path is not None else 0)
+        self._filled = 0
+        self._waiting: list[bytes] = []  # pieces for which a pipe has no room yet
         self.lost = 0
         self._warned = float("-inf")  # when we last said that lines are lost
         self._torn = False  # did we leave a part of a line?
@@ -94,50 +98,56 @@ class LineLog:
             return
         if line is None:
             return
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes > BATCH_BYTES:
+        if self._filled + len(line) > BATCH_BYTES:
             self.flush()
+        end = self._filled + len(line)
+        self._buffer[self._filled : end] = line  # it grows for a line that is longer than all of it
+        self._filled = end
 
     def flush(self) -> None:
         """Write what was collected."""
-        if not self._lines or self._file is None:
+        if self._file is None or not (self._filled or self._waiting):
             return
-        lines, self._lines, self._bytes = self._lines, [], 0
-        try:
-            if self._pipe is None:
-                self._write_file(self._file, lines)
-            else:
-                self._write_pipe(self._file, self._pipe, lines)
-        except (OSError, ValueError) as error:
-            self._lose(len(lines), getattr(error, "strerror", None) or type(error).__name__)
+        with memoryview(self._buffer) as buffer, buffer[: self._filled] as lines:
+            self._filled = 0
+            try:
+                if self._pipe is None:
+                    self._write_file(self._file, lines)
+                else:
+                    self._write_pipe(self._file, self._pipe, bytes(lines))
+            except (OSError, ValueError) as error:
+                lost = self._waiting if self._pipe is not None else [bytes(lines)]
+                count = sum(piece.count(b"\n") for piece in lost)
+                self._waiting.clear()
+                self._lose(count, getattr(error, "strerror", None) or type(error).__name__)
 
-    def _write_file(self, file: BinaryIO, lines: list[bytes]) -> None:
+    def _write_file(self, file: BinaryIO, lines: bytes | memoryview) -> None:
         """Write all. A disk that was full may have taken a part of a line, of ours or of another worker's: the next one
         must not be spoilt by it.
         """
         if self._torn or _ends_within_a_line(file):
-            lines = [b"\n", *lines]
+            lines = b"\n" + lines
         self._torn = True
-        _write_all(file, b"".join(lines))
+        _write_all(file, lines)
         self._torn = False
 
-    def _write_pipe(self, file: BinaryIO, pipe: int, lines: list[bytes]) -> None:
+    def _write_pipe(self, file: BinaryIO, pipe: int, lines: bytes) -> None:
         """Write as much as there is room for. A reader that stops reading must not stop the proxy: the rest waits, and
         what is more than `WAITING_MOST` is lost.
         """
+        waiting = self._waiting
+        waiting += _pieces(lines)
         with _locked(pipe):
-            pieces = list(_pieces(lines))
-            while pieces and _has_room(pipe, len(pieces[0])):
-                _write_all(file, pieces.pop(0))
-        self._lines = pieces + self._lines
-        if pieces and self._again is None:
+            while waiting and _has_room(pipe, len(waiting[0])):
+                _write_all(file, waiting[0])
+                del waiting[0]
+        if waiting and self._again is None:
             with suppress(RuntimeError):  # no loop runs: whoever closes the log writes the rest
                 self._again = asyncio.get_running_loop().call_later(AGAIN, self._try_again)
-        waiting = sum(map(len, self._lines))
-        while waiting > WAITING_MOST:
-            lost = self._lines.pop(0)
-            waiting -= len(lost)
+        size = sum(map(len, waiting))
+        while size > WAITING_MOST:
+            lost = waiting.pop(0)
+            size -= len(lost)
             self._lose(lost.count(b"\n"), "nobody reads them")
 
     def _try_again(self) -> None:
@@ -162,7 +172,7 @@ class LineLog:
         """Write the rest, for which a slow reader is given `LAST_PATIENCE` seconds, and let go of the file."""
         end = time.monotonic() + LAST_PATIENCE
         self.flush()
-        while self._lines and self._pipe is not None and time.monotonic() < end:
+        while self._waiting and self._pipe is not None and time.monotonic() < end:
             time.sleep(AGAIN)
             self.flush()
         if self._file is not None and self._path != "-":
@@ -197,7 +207,7 @@ def _private(path: str, flags: int) -> int:
     return opened
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: BinaryIO, data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:  # a raw file may take a part only, and half a line spoils the next
         left = left[file.write(left) :]
@@ -227,15 +237,14 @@ def _has_room(pipe: int, length: int) -> bool:
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - unread >= 2 * length
 
 
-def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+def _pieces(lines: bytes) -> Iterator[bytes]:
     """Whole lines, as many as the kernel keeps together."""
-    piece = b""
-    for line in lines:
-        if piece and len(piece) + len(line) > select.PIPE_BUF:
-            yield piece
-            piece = b""
-        piece += line
-    yield piece
+    begin = 0
+    while begin < len(lines):
+        end = lines.rfind(b"\n", begin, begin + select.PIPE_BUF) + 1
+        end = end or lines.index(b"\n", begin) + 1
+        yield lines[begin:end]
+        begin = end
 
 
 @contextmanager
