@@ -16,6 +16,8 @@ from authproxy.telemetry.line_log import LineLog, LineOf
 
 # What JSON leaves as it is and terminals, log shippers or line splitters do not: DEL, C1, U+2028, U+2029.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]|[\ud800-\udfff]")
+_DEL = 0x7F
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 @lru_cache(maxsize=4)
@@ -32,7 +34,7 @@ def json_line(x: Exchange, seconds: float) -> bytes:
     """The line of contract section 7, with its newline; `seconds` is how long the request took."""
     route, identity = x.route, x.identity
     record = {
-        "time": f"{_second(int(x.now))}.{int(x.now * 1000) % 1000:03d}Z",
+        "time": _second(int(x.now)) + _MILLISECONDS[int(x.now * 1000) % 1000],
         "request_id": x.request_id,
         "client": x.client_text,
         "method": x.method,
@@ -55,7 +57,7 @@ def json_line(x: Exchange, seconds: float) -> bytes:
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         return escaped_line(record)
-    return line if line.isascii() and b"\x7f" not in line else escaped_line(record)
+    return line if line.isascii() and _DEL not in line else escaped_line(record)
 
 
 def escaped_line(record: dict[str, Any]) -> bytes:
