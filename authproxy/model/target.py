@@ -67,6 +67,8 @@ def _read(raw_path: str) -> Target:
         for piece in raw_path[1:].split("/")
     )
     path = "/" + "/".join(segments)
+    if path == raw_path:
+        path = raw_path  # one object is less to find for who asks for it again
     # Looked for in the decoded path: a slash that was an escape makes empty pieces as well.
     if "//" in path:
         doubts.add(DOUBLE_SLASH)

@@ -90,8 +90,9 @@ class LmdbStore(EmbeddedStore):
         # What `transact` does, without the lists: this is what nearly every request waits for.
         done = []
         with (self._env or self._opened()).begin(write=True) as transaction:
+            cursor = transaction.cursor()  # it writes where it has read, without another way down the tree
             for key, now, weigh, what in wanted:
-                value = transaction.get(key)
+                value = cursor.value() if cursor.set_key(key) else None
                 held = value[8:] if value and unpack_expiry(value)[0] > now else None
                 outcome, record, expiry = weigh(held, what, now)
                 done.append(outcome)
@@ -99,7 +100,7 @@ class LmdbStore(EmbeddedStore):
                     self._unseen -= len(record)
                     if self._unseen < 0:
                         raise lmdb.MapFullError("perhaps")  # the longer way looks
-                    transaction.put(key, pack_expiry(expiry) + record)
+                    cursor.put(key, pack_expiry(expiry) + record)
         return done
 
     def _step(self, keys: Sequence[bytes], now: float, decide: Decide[T]) -> T:
