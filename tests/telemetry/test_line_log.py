@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from authproxy.telemetry.access_log import access_log, json_line
-from authproxy.telemetry.line_log import WAITING_MOST, LineLog
+from authproxy.telemetry.line_log import BATCH_BYTES, WAITING_MOST, LineLog
 from tests.telemetry.test_access_log import exchange
 
 
@@ -116,6 +116,41 @@ async def test_what_waited_is_written_once_somebody_reads(tmp_path: Path) -> Non
     ]
     os.close(reader)
     log.close()
+
+
+def test_a_reader_that_goes_away_takes_what_waited_with_it(tmp_path: Path) -> None:
+    """Each line that nobody can read any more is counted, once; the next reader gets the next lines, whole."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = access_log(str(pipe), "json")
+    for _ in range(1000):  # more than a pipe takes
+        log.write(exchange(), 0.0)
+    log.flush()
+    unread = os.read(reader, 1 << 20).count(b"\n")
+    assert 0 < unread < 1000
+    os.close(reader)
+    log.write(exchange(), 0.0)
+    log.flush()
+    assert log.lost == 1001 - unread
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log.write(exchange(), 0.0)
+    log.flush()
+    assert json.loads(os.read(reader, 1 << 16))["status"] == 200
+    assert log.lost == 1001 - unread
+    os.close(reader)
+    log.close()
+
+
+def test_a_line_longer_than_all_that_is_collected_is_written_whole(tmp_path: Path) -> None:
+    """Between the others, in its place."""
+    lines = [b"a" * 9 + b"\n", b"b" * (3 * BATCH_BYTES) + b"\n", b"c" * 9 + b"\n"]
+    waiting = iter(lines)
+    log = LineLog(str(tmp_path / "log"), lambda _x, _s: next(waiting), "access")
+    for _ in lines:
+        log.write(exchange(), 0.0)
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"".join(lines)
 
 
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
