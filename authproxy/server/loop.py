@@ -1,9 +1,10 @@
 """The event loop that a worker runs on: the best there is, in a process whose memory has settled."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Coroutine
+
+from authproxy.server.memory import settle_memory
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +18,6 @@ def run(main: Callable[[], Coroutine[None, None, None]]) -> None:
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(settled())
-
-
-def settle_memory() -> None:
-    """What is loaded by now stays for good: the collector need not look at it, nor after every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -15,6 +15,7 @@ from authproxy.model.errors import ConfigError, Problem
 from authproxy.runtime import Runtime, compile_runtime
 from authproxy.server.descriptors import take_all
 from authproxy.server.listeners import Listening
+from authproxy.server.memory import give_back_memory
 from authproxy.server.notify import Systemd
 from authproxy.server.reload import Prepared, Watch, prepare
 from authproxy.server.sockets import bound_address, listen
@@ -118,6 +119,7 @@ class _Service:
 
         def admit() -> bool:
             problems = self._problems()
+            give_back_memory()
             record.note(time.time(), problems or (), success=problems is None)
             metrics.set("authproxy_config_reload_success", float(problems is None))
             return problems is None

@@ -27,6 +27,7 @@ from authproxy.server.key_refresh import KeyRefresh
 from authproxy.server.leaving import end_sessions_of_who_left
 from authproxy.server.listeners import Listeners, Listening
 from authproxy.server.loop import run
+from authproxy.server.memory import give_back_memory
 from authproxy.server.notify import Lifecycle
 from authproxy.server.reload import Prepared, Watch
 from authproxy.server.supervisor import AT_ONCE, DRAIN, ROTATE
@@ -50,6 +51,7 @@ TICK = 0.2
 LOOK_AT_FILES = 0.5
 SWEEP_KEYS = 200
 RETIRED_MOST = 8
+GIVE_BACK = 60.0  # seconds between two times
 CLOSE_PATIENCE = 0.5  # seconds for what is written to leave
 
 
@@ -98,6 +100,7 @@ class Worker:
             TrailSocket(trails, lambda: self._runtime.trail, self._peek) if trails else None
         )
         self._next_look = 0.0
+        self._next_give_back = 0.0
         self._listeners = Listeners(listening)
         self._admin = admin
         self._servers = self._listeners.servers
@@ -295,6 +298,7 @@ class Worker:
                 self._descriptors.look()
                 self._measure()
                 self._look_at_files(loop.time())
+                self._look_after_memory(loop.time())
                 self._runtime.store.sweep(time.time(), SWEEP_KEYS)
             except StateUnavailable:
                 continue
@@ -320,6 +324,11 @@ class Worker:
         self._next_look = now + LOOK_AT_FILES
         if self._watch.changed():
             self.reload()
+
+    def _look_after_memory(self, now: float) -> None:
+        if now >= self._next_give_back:
+            self._next_give_back = now + GIVE_BACK
+            give_back_memory()
 
     async def _drain(self) -> None:
         """Stop taking connections, let what is under way finish for `bounds.drain`, then end it."""

@@ -90,7 +90,9 @@ class LmdbStore(EmbeddedStore):
         # What `transact` does, without the lists: this is what nearly every request waits for.
         done = []
         with (self._env or self._opened()).begin(write=True) as transaction:
-            cursor = transaction.cursor()  # it writes where it has read, without another way down the tree
+            cursor = (
+                transaction.cursor()
+            )  # it writes where it has read, without another way down the tree
             for key, now, weigh, what in wanted:
                 value = cursor.value() if cursor.set_key(key) else None
                 held = value[8:] if value and unpack_expiry(value)[0] > now else None
