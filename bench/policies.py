@@ -74,6 +74,7 @@ def lookup_seconds(table: Table, asked: Sequence[tuple[str, Target]]) -> float:
         begun = time.process_time()
         for _ in range(LOOKUPS // len(asked)):
             for host, target in asked:
+                target.memo.clear()  # as if nobody had asked before: the search is what is measured
                 table.find(host, "GET", target)
         best = min(best, (time.process_time() - begun) / LOOKUPS)
     return best

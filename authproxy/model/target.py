@@ -6,8 +6,9 @@ the client's own bytes.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from authproxy.model.errors import Refusal
 
@@ -31,7 +32,8 @@ class Target:
 
     `raw` is what the client sent, `raw_path` its part before `?`; `segments` are the decoded pieces between slashes
     (`/` is one empty segment; a path that ends in `/` ends in an empty one); `path` is `/` and these joined.
-    `doubts` are what a route must allow by name before it may be forwarded.
+    `doubts` are what a route must allow by name before it may be forwarded. `memo` is where `policy.table` notes
+    the route of this path, whatever the query.
     """
 
     raw: str
@@ -39,6 +41,7 @@ class Target:
     segments: tuple[str, ...]
     path: str
     doubts: frozenset[str]
+    memo: list[Any] = field(default_factory=list, compare=False, repr=False)
 
 
 def parse_target(raw: str) -> Target:
@@ -55,7 +58,7 @@ def parse_target(raw: str) -> Target:
         return path
     if _RAW.fullmatch(raw) is None:
         raise Refusal("bad_request", "target")
-    return Target(raw, raw_path, path.segments, path.path, path.doubts)
+    return Target(raw, raw_path, path.segments, path.path, path.doubts, path.memo)
 
 
 def _read(raw_path: str) -> Target:

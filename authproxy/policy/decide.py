@@ -1,7 +1,7 @@
 """The decision: which route a request is for, and whether its identity may use it. Default deny.
 
-The server's steps, `policy explain` and `policy test` all call these functions and no others. Nothing is cached
-here: an identity may be, a decision never (CVE-2021-32701).
+The server's steps, `policy explain` and `policy test` all call these functions and no others. An identity
+may be kept, and which route a path has; a decision never (CVE-2021-32701).
 """
 
 from collections.abc import Callable, Mapping

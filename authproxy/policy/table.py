@@ -116,9 +116,12 @@ class Node:
 class Table:
     """All routes. `add` while loading, `find` for each request."""
 
-    __slots__ = ("_any", "_exact", "_suffixes", "routes")
+    __slots__ = ("_any", "_exact", "_mark", "_suffixes", "routes")
 
     def __init__(self) -> None:
+        self._mark = (
+            object()
+        )  # of the table with these very routes: what was found in it is known by it
         self._exact: dict[str, Node] = {}
         self._suffixes: dict[str, Node] = {}
         self._any = Node()
@@ -127,6 +130,7 @@ class Table:
     def add(self, route: Route) -> Iterator[Route]:
         """Take the route in; yields each route that has a pattern and a method in common with it."""
         self.routes.append(route)
+        self._mark = object()
         for host in route.hosts:
             for path in route.paths:
                 tie = self._leaf(host, path).add(route)
@@ -149,6 +153,17 @@ class Table:
             Refusal: `no_route`, `method_not_allowed` with Allow, or `bad_request` where the target holds a doubt that
                 its route does not allow.
         """
+        # A path that is asked for again is kept by `model.target`: its route is at hand then, and thousands of routes
+        # are not searched in memory that nobody has touched for a while. A route is no decision; that is made each time.
+        for mark, its_host, its_method, found in target.memo:
+            if mark is self._mark and its_host == host and its_method == method:
+                known: Route = found
+                return known
+        route = self._search(host, method, target)
+        target.memo[:] = [(self._mark, host, method, route)]
+        return route
+
+    def _search(self, host: str, method: str, target: Target) -> Route:
         leaf = self._pattern(host, target.segments)
         route = None
         if leaf is not None:

@@ -359,6 +359,7 @@ def find_time(count: int) -> float:
     for _ in range(9):
         start = time.perf_counter()
         for _ in range(2000):
+            target.memo.clear()  # else it would be at hand, however many there are
             made.find("x.test", "GET", target)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
@@ -367,3 +368,25 @@ def find_time(count: int) -> float:
 def test_finding_costs_the_same_among_ten_routes_and_ten_thousand() -> None:
     """The cost of a look-up does not grow with the number of routes."""
     assert find_time(10_000) / find_time(10) < 2.5
+
+
+def test_what_was_found_is_of_its_table_host_and_method() -> None:
+    """A path that is asked for again has its route at hand; of another host, method or table, or once a route came, it is found anew."""
+    made, other = table([named("any", "/memo/*")]), table([named("others", "/memo/*")])
+    for asked, name in ((made, "any"), (other, "others"), (made, "any"), (made, "any")):
+        assert found(asked, "/memo/1?a=b") == name
+    assert list(made.add(named("own", "/memo/*", hosts=["y.test"]))) == []
+    assert list(made.add(named("exact", "/memo/1", methods=["POST"]))) == []
+    assert found(made, "/memo/1", "y.test", "POST") == "own"
+    assert found(made, "/memo/1", method="POST") == "exact"
+    assert found(made, "/memo/1?a=b") == "method_not_allowed"  # it was found before the route came
+    assert found(made, "/memo/1", method="POST") == "exact"
+    assert found(made, "/memo/2", method="POST") == "any"
+
+
+def test_what_is_refused_is_not_kept() -> None:
+    """A doubt that the route does not allow, a method that it does not take: refused at the second look as at the first."""
+    made = table([named("any", "/**", methods=["GET"])])
+    for target, method, code in (("/refused%2Fb", "GET", "bad_request"), ("/refused", "PUT", "method_not_allowed")):  # fmt: skip
+        assert [found(made, target, method=method) for _ in range(2)] == [code] * 2
+        assert parse_target(target).memo == []
