@@ -39,6 +39,7 @@ OPENS: dict[str, str] = {
     "web/portal/pages.py": "the style sheet that comes with it, at import",
     "assertions.py": "the key of the assertion, at load",
     "server/tls.py": "the names in a certificate that the configuration names, at load",
+    "server/memory.py": "where this process has its memory, and what pages the kernel offers",
     "telemetry/line_log.py": "the logs that the configuration names, for appending",
     "telemetry/tracing.py": "the authorities of the collector, at load",
     "server/trail_socket.py": "the state directory, so that the path of a socket in it is short",
