@@ -26,10 +26,13 @@ async def done(waiting: Waiting) -> None:
 
 
 def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
-    [outcome] = taken
-    if isinstance(outcome, Refusal):
-        raise outcome
-    return outcome
+    outcome = taken.pop()
+    try:
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+    finally:
+        del outcome  # its traceback holds this frame: neither would go before the collector comes
 
 
 def _settled(

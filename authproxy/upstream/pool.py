@@ -112,7 +112,10 @@ class Pool:
                 self._turns.given(server)
                 self._take(connection)
                 return connection
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame
 
     async def _dial(self, place: int) -> Connection:
         server = self._servers[place]

@@ -158,10 +158,13 @@ def _upload_ended(task: "asyncio.Task[None]", connection: Connection) -> None:
 def _raise_upload_error(upload: "asyncio.Task[None]") -> None:
     if upload.done() and not upload.cancelled():
         error = upload.exception()
-        if isinstance(error, Refusal):
-            raise error
-        if error is not None:
-            raise ConnectionResetError("the client is gone") from error
+        try:
+            if isinstance(error, Refusal):
+                raise error
+            if error is not None:
+                raise ConnectionResetError("the client is gone") from error
+        finally:
+            del error  # its traceback holds this frame
 
 
 async def _upload(request: Request, connection: Connection, runtime: Runtime) -> None:

@@ -41,9 +41,12 @@ class together:  # noqa: N801  # a decorator
 
     def __call__(self, request: Request) -> Outcome:
         [outcome] = self.each((request,))
-        if isinstance(outcome, Refusal):
-            raise outcome
-        return outcome
+        try:
+            if isinstance(outcome, Refusal):
+                raise outcome
+            return outcome
+        finally:
+            del outcome  # its traceback holds this frame
 
 
 class Rounds:

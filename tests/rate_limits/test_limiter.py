@@ -1,6 +1,9 @@
 """What becomes of limits when the state cannot be reached, and that looking costs nothing."""
 
+import gc
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +52,28 @@ def test_a_step_is_charged_until_there_is_no_room() -> None:
     with pytest.raises(Refusal, match="rate_limited"):
         limiter.take(STEP, exchange())
     assert found.limit_lines[0][1].startswith('"fair";r=1')
+
+
+def test_a_refusal_goes_with_the_request_that_it_refused() -> None:
+    """It is in no circle: on a quiet day the collector comes after hours, and each would be kept until then."""
+    limiter, seen = Limiter(MemoryStore(), allow=False), []
+
+    def ask() -> None:
+        asked = exchange()
+        asked.engine = Away()
+        seen.append(weakref.ref(asked.engine))
+        limiter.take(STEP, asked)
+
+    gc.disable()
+    try:
+        ask()
+        ask()
+        for _ in range(2):
+            with suppress(Refusal):
+                ask()
+        assert [one() for one in seen] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_those_that_come_together_are_each_counted_as_alone() -> None:

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,28 @@ def test_without_glibc_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) ->
     """Another libc has no word for it, and that is no error."""
     monkeypatch.setattr(memory, "_malloc_trim", None)
     give_back_memory()
+
+
+class Circle:
+    """Holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.usefixtures("collector")
+def test_what_only_a_circle_holds_is_let_go_of() -> None:
+    """Long before there are so many objects that the collector would come by itself."""
+    gc.set_threshold(1_000_000)
+    held = Circle()
+    seen = weakref.ref(held)
+    give_back_memory()
+    assert seen() is held
+    held = Circle()
+    gone = weakref.ref(held)
+    del held
+    give_back_memory()
+    assert gone() is None
 
 
 FREED = """
