@@ -35,13 +35,19 @@ def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
         del outcome  # its traceback holds this frame: neither would go before the collector comes
 
 
+def _valued(refusal: Refusal) -> Refusal:
+    """A refusal that is handed on as a value: without the frames that it came through, one of which holds it."""
+    refusal.__traceback__ = refusal.__context__ = None
+    return refusal
+
+
 def _settled(
     step: Step, exchange: Exchange, balances: Sequence[Balance], always: bool
 ) -> Refusal | None:
     try:
         step.settle(exchange, balances, show=not always)
     except Refusal as refusal:
-        return refusal
+        return _valued(refusal)
     return None
 
 
@@ -120,7 +126,7 @@ class Limiter:
                 return None
             balances = self._own_balances(step.charges(exchange), exchange)
         except Refusal as refusal:
-            return refusal
+            return _valued(refusal)
         return _settled(step, exchange, balances, always)
 
     async def look(self, step: Step, exchange: Exchange) -> None:

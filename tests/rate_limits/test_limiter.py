@@ -55,14 +55,17 @@ def test_a_step_is_charged_until_there_is_no_room() -> None:
 
 
 def test_a_refusal_goes_with_the_request_that_it_refused() -> None:
-    """It is in no circle: on a quiet day the collector comes after hours, and each would be kept until then."""
+    """It is in no circle, raised or as a value: the collector may come after hours, and each would be kept until then."""
     limiter, seen = Limiter(MemoryStore(), allow=False), []
 
-    def ask() -> None:
+    def ask(*, raised: bool = True) -> None:
         asked = exchange()
         asked.engine = Away()
         seen.append(weakref.ref(asked.engine))
-        limiter.take(STEP, asked)
+        if raised:
+            limiter.take(STEP, asked)
+        else:
+            limiter.take_each([(STEP, asked)])
 
     gc.disable()
     try:
@@ -71,7 +74,8 @@ def test_a_refusal_goes_with_the_request_that_it_refused() -> None:
         for _ in range(2):
             with suppress(Refusal):
                 ask()
-        assert [one() for one in seen] == [None] * 4
+        ask(raised=False)
+        assert [one() for one in seen] == [None] * 5
     finally:
         gc.enable()
 
