@@ -157,7 +157,11 @@ class RemoteKeys:
 
     def expire(self, now: float) -> None:
         """Forget keys that nobody confirmed for `keep`."""
-        if self.keys is not UNKNOWN and not self._is_kept(self._state, now):
+        if not self._is_kept(self._state, now):
+            self._forget()
+
+    def _forget(self) -> None:
+        if self.keys is not UNKNOWN:
             self.keys = UNKNOWN
             log.error(
                 "the keys of `%s` are forgotten: none could be fetched for %g s; its tokens are refused",
@@ -353,7 +357,7 @@ class RemoteKeys:
     async def _adopt(self, state: KeySetState, found: PublishedKeys | None = None) -> None:
         """Serve with this. The set in force stays the same object while it is the same set."""
         if not self._is_kept(state, self._clock()):
-            self.keys = UNKNOWN
+            self._forget()
         elif self.keys is UNKNOWN or state.jwks != self._state.jwks:
             try:
                 self.keys = (found or await self._load(state.jwks)).keys

@@ -71,6 +71,21 @@ async def test_the_same_set_is_the_same_object(stage: Stage) -> None:
     assert worker.keys is not before
 
 
+async def test_what_is_forgotten_is_said_whoever_notices_first(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where a question that failed comes to its end at that very moment, before anybody looked."""
+    worker = stage.worker()
+    await stage.look()
+    record = worker._state
+    stage.clock.now += 1000 * HOUR
+    assert worker.keys is not UNKNOWN
+    await worker._adopt(record)
+    assert (worker.keys is UNKNOWN, "are forgotten" in caplog.text) == (True, True)
+    await worker._adopt(record)
+    assert caplog.text.count("are forgotten") == 1
+
+
 async def test_the_last_good_set_is_kept_then_forgotten(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
