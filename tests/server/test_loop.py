@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 import uvloop
@@ -12,16 +11,7 @@ import uvloop
 from authproxy.server.loop import loop_factory, run
 
 
-@pytest.fixture
-def memory() -> Iterator[None]:
-    """The collector as it was, afterwards."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
-
-
-@pytest.mark.usefixtures("memory")
+@pytest.mark.usefixtures("collector")
 def test_it_runs_on_the_best_loop() -> None:
     """The main function runs on uvloop, after all that is loaded was taken out of the collector's sight."""
     seen: list[object] = []

@@ -4,22 +4,12 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from authproxy.server import memory
 from authproxy.server.memory import LARGE, give_back_memory, settle_memory
-
-
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """The collector as it was, afterwards."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @pytest.fixture
