@@ -81,6 +81,11 @@ def _read(raw_path: str) -> Target:
 _kept = lru_cache(maxsize=4096)(_read)
 
 
+def forget_paths() -> None:
+    """Let go of the paths that are kept, and with them of the routes that are noted there: a reload has made others."""
+    _kept.cache_clear()
+
+
 def _decode(piece: str, doubts: set[str]) -> str:
     text = _unescape(piece) if "%" in piece else piece
     if _CONTROL.search(text):

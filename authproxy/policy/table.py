@@ -119,9 +119,8 @@ class Table:
     __slots__ = ("_any", "_exact", "_mark", "_suffixes", "routes")
 
     def __init__(self) -> None:
-        self._mark = (
-            object()
-        )  # of the table with these very routes: what was found in it is known by it
+        # Of the table with these very routes: what was found in it is known by it.
+        self._mark = object()
         self._exact: dict[str, Node] = {}
         self._suffixes: dict[str, Node] = {}
         self._any = Node()
@@ -130,10 +129,10 @@ class Table:
     def add(self, route: Route) -> Iterator[Route]:
         """Take the route in; yields each route that has a pattern and a method in common with it."""
         self.routes.append(route)
-        self._mark = object()
         for host in route.hosts:
             for path in route.paths:
                 tie = self._leaf(host, path).add(route)
+                self._mark = object()
                 if tie is not None:
                     yield tie
 

@@ -26,13 +26,16 @@ async def done(waiting: Waiting) -> None:
 
 
 def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
-    outcome = taken.pop()
+    [outcome] = taken
     try:
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
     finally:
-        del outcome  # its traceback holds this frame: neither would go before the collector comes
+        del (
+            outcome,
+            taken,
+        )  # its traceback holds this frame: neither would go before the collector comes
 
 
 def _valued(refusal: Refusal) -> Refusal:

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from authproxy.model.errors import ConfigError
 from authproxy.model.rate import Balance, Charge
+from authproxy.model.target import forget_paths
 from authproxy.runtime import Runtime
 from authproxy.server import descriptors
 from authproxy.server.figures import bring_figures, reached, state_troubles
@@ -225,6 +226,7 @@ class Worker:
             else:
                 self._retire(lines)
         self._runtime = runtime
+        forget_paths()
         await self._listeners.take_over(runtime, prepared.certificates)
         self._tending.follow(runtime.authenticators)
         for pool in unneeded:

@@ -14,6 +14,7 @@ from authproxy.model.target import (
     ENCODED_SLASH,
     KEPT_LENGTH_MOST,
     Target,
+    forget_paths,
     parse_target,
     strip_prefix,
 )
@@ -214,3 +215,11 @@ def test_long_targets_are_not_kept() -> None:
     assert parse_target(raw) is not parse_target(raw)
     assert parse_target("/kept") is parse_target("/kept")
     assert parse_target("/kept?secret") is not parse_target("/kept?secret")
+
+
+def test_what_is_kept_of_paths_can_be_let_go_of() -> None:
+    """What was noted with a path goes with it, and the path is read anew."""
+    parse_target("/kept/1").memo.append("a route")
+    assert parse_target("/kept/1?a=b").memo == ["a route"]
+    forget_paths()
+    assert parse_target("/kept/1").memo == []

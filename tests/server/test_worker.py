@@ -5,6 +5,8 @@ import os
 import signal
 import time
 
+from authproxy.model.target import parse_target
+from authproxy.server.reload import prepare
 from authproxy.state.memory_records import MemoryRecords
 from tests.playbook import Proxy, playbook, token
 from tests.wire import HELLO, Link, Message, answering, in_turn, request, until
@@ -137,3 +139,12 @@ async def test_a_clients_leaving_cancels_on_both_loops() -> None:
         link.abort()
         line = (await p.logged())[0]
         assert line["code"] == "client_gone"
+
+
+async def test_a_reload_lets_go_of_the_routes_before() -> None:
+    """A path that nobody asks for again would else keep the policies that it was last found in."""
+    async with playbook() as p:
+        assert (await p.request("GET", "/before-the-reload")).status == 200
+        assert parse_target("/before-the-reload").memo
+        await p.worker._take_over(prepare(p.loaded.file, {}, p.worker._runtime))
+        assert parse_target("/before-the-reload").memo == []
