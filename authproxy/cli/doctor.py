@@ -6,30 +6,20 @@ It asks nobody but those whom the configuration names, and changes nothing.
 import asyncio
 import os
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, Format, FormatOption, load_config
 
 if TYPE_CHECKING:
     from authproxy.cli.doctor_findings import Finding
     from authproxy.config.load import Loaded
 
 
-class Format(StrEnum):
-    """How findings are written."""
-
-    text = "text"
-    json = "json"
-
-
 def doctor(
     config: ConfigOption = None,
-    format: Annotated[
-        Format, typer.Option("--format", help="text for people, json for programs.")
-    ] = Format.text,
+    format: FormatOption = Format.text,
 ) -> None:
     """Look at certificates, keys, cookies, clocks, providers, the state's Redis, backends and the running proxy, and say what to change.
 

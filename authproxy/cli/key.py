@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, Format, FormatOption, load_config
 
 if TYPE_CHECKING:
     from authproxy.authn.api_keys import KnownKey
@@ -26,13 +25,6 @@ T = TypeVar("T")
 NEVER = "never"
 
 app = typer.Typer(name="key", help="Make, list and revoke API keys.", no_args_is_help=True)
-
-
-class Format(StrEnum):
-    """How keys are listed."""
-
-    text = "text"
-    json = "json"
 
 
 @app.command()
@@ -91,7 +83,7 @@ def create(
 
 @app.command(name="list")
 def show(
-    format: Annotated[Format, typer.Option("--format", help="How they are written.")] = Format.text,
+    format: FormatOption = Format.text,
     config: ConfigOption = None,
 ) -> None:
     """List the API keys; never the keys themselves. Those that ended stay in it for 30 days.

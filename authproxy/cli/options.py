@@ -1,6 +1,7 @@
-"""What several commands share: the `--config` option, and loading a configuration or saying why it cannot be used."""
+"""What several commands share: the options `--config` and `--format`, and loading a configuration or saying why it cannot be used."""
 
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,18 @@ ConfigOption = Annotated[
     str | None,
     typer.Option("--config", "-c", metavar="FILE", help="The configuration; else $AUTHPROXY_CONFIG, ./authproxy.yaml, /etc/authproxy/authproxy.yaml."),
 ]  # fmt: skip
+
+
+class Format(StrEnum):
+    """How a command tells what it found."""
+
+    text = "text"
+    json = "json"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="text for people, json for programs.")
+]
 
 
 def require_authenticator(loaded: "Loaded", name: str | None) -> None:

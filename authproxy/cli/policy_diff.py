@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from authproxy.cli.options import Format, FormatOption
+
 if TYPE_CHECKING:
     from authproxy.config.load import Loaded
     from authproxy.policy.difference import Comparison, Difference, Side, Witness
 
 SHOWN_MOST = 4  # targets of a difference in the text; JSON has them all
-
-
-class Format(StrEnum):
-    """How the differences are written."""
-
-    text = "text"
-    json = "json"
 
 
 class FailOn(StrEnum):
@@ -44,11 +39,11 @@ class FailOn(StrEnum):
     limits = "limits"
     renamed = "renamed"
     none = "none"
+    never = "never"  # another word for it
 
 
 OldArgument = Annotated[str, typer.Argument(metavar="OLD", help="Policies as they were.")]
 NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="Policies as they shall be.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]  # fmt: skip
 FailOnOption = Annotated[
     list[FailOn] | None,
     typer.Option(metavar="KIND", help="Exit 1 where there are such differences: opens, closes, refusal, shadow, route, limits, renamed, none, or any: all but renamed; repeatable."),

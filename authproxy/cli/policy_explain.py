@@ -7,21 +7,12 @@ import json
 import os
 import sys
 import time
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
-
-
-class Format(StrEnum):
-    """How an explanation is written."""
-
-    text = "text"
-    json = "json"
-
+from authproxy.cli.options import ConfigOption, Format, FormatOption, load_config
 
 Texts = list[str] | None
 MethodArgument = Annotated[
@@ -71,9 +62,6 @@ RequestIdOption = Annotated[
 ]
 LiveOption = Annotated[
     bool, typer.Option("--live", help="Ask the running server what is left of the limits.")
-]
-FormatOption = Annotated[
-    Format, typer.Option("--format", help="text for people, json for programs.")
 ]
 
 

@@ -7,12 +7,17 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config, require_authenticator
+from authproxy.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    load_config,
+    require_authenticator,
+)
 from authproxy.cli.policy_explain import claim_option
 
 if TYPE_CHECKING:
@@ -21,16 +26,6 @@ if TYPE_CHECKING:
     from authproxy.policy.table import Route
 
 Texts = list[str] | None
-
-
-class Format(StrEnum):
-    """How the answer is written."""
-
-    text = "text"
-    json = "json"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]  # fmt: skip
 
 
 def who(

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authproxy.cli.options import ConfigOption
+from authproxy.cli.options import ConfigOption, Format, FormatOption
 
 if TYPE_CHECKING:
     from authproxy.config.load import Loaded
     from authproxy.policy.changes import Tally
-
-
-class Format(StrEnum):
-    """How it is told."""
-
-    text = "text"
-    json = "json"
 
 
 class FailOn(StrEnum):
@@ -33,7 +26,8 @@ class FailOn(StrEnum):
     other_refusal = "other-refusal"
     other_route = "other-route"
     undecidable = "undecidable"
-    never = "never"
+    none = "none"
+    never = "never"  # another word for it
 
 
 LogsArgument = Annotated[
@@ -46,11 +40,8 @@ AgainstOption = Annotated[
 ]  # fmt: skip
 FailOption = Annotated[
     list[FailOn] | None,
-    typer.Option("--fail-on", metavar="WHAT", help="What ends with exit status 1: allow-to-refuse, refuse-to-allow, other-refusal, other-route, undecidable, never, or any change; repeatable."),
+    typer.Option("--fail-on", metavar="WHAT", help="What ends with exit status 1: allow-to-refuse, refuse-to-allow, other-refusal, other-route, undecidable, none, or any change; repeatable."),
 ]  # fmt: skip
-FormatOption = Annotated[
-    Format, typer.Option("--format", help="text for people, json for programs.")
-]
 
 
 def replay(
@@ -84,7 +75,8 @@ def replay(
     if _fails(fail_on or [FailOn.any], tally):
         raise typer.Exit(1)
     # Nothing that was looked at could be decided: that proves nothing, and must not pass for a proof.
-    if reader.lines and not tally.decided and FailOn.never not in (fail_on or ()):
+    nothing_fails = bool({FailOn.none, FailOn.never} & set(fail_on or ()))
+    if reader.lines and not tally.decided and not nothing_fails:
         raise typer.Exit(1)
 
 

@@ -1,34 +1,46 @@
 """`authproxy session`: who is signed in, and the end of that. It works on the state that the server has, beside it."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config, require_authenticator
+from authproxy.cli.options import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    load_config,
+    require_authenticator,
+)
+
+if TYPE_CHECKING:
+    from authproxy.authn.sessions import Session, Sessions
 
 T = TypeVar("T")
 app = typer.Typer(name="session", help="See and end sessions of people.", no_args_is_help=True)
 
 
 @app.command(name="list")
-def list_sessions(config: ConfigOption = None) -> None:
+def list_sessions(format: FormatOption = Format.text, config: ConfigOption = None) -> None:
     """Print the living sessions, one a line: an id to revoke it by, subject, authenticator, since when, last use.
 
-    Example: authproxy session list
+    Example: authproxy session list --format json
     """
-    from authproxy.authn.sessions import Session, Sessions
 
-    async def every(sessions: Sessions) -> list[Session]:
+    async def every(sessions: "Sessions") -> "list[Session]":
         return await sessions.every(time.time())
 
-    for one in _with_sessions(config, every):
-        times = (_moment(one.created), _moment(one.seen))
-        print("\t".join([_shown(one.key), one.subject, one.authenticator, *times]))
+    found = [_members(one) for one in _with_sessions(config, every)]
+    if format is Format.json:
+        print(json.dumps(found, indent=2))
+        return
+    for members in found:
+        print("\t".join(members.values()))
 
 
 @app.command()
@@ -42,17 +54,15 @@ def revoke(
 
     Example: authproxy session revoke --subject ann --authenticator staff
     """
-    from authproxy.authn.sessions import Session, Sessions
-
     if (session_id is None) == (subject is None) or (subject is None) != (authenticator is None):
         raise typer.BadParameter("give either --id, or --subject with --authenticator")
 
-    def meant(one: Session) -> bool:
+    def meant(one: "Session") -> bool:
         if session_id is not None:
             return _shown(one.key) == session_id
         return (one.subject, one.authenticator) == (subject, authenticator)
 
-    async def end(sessions: Sessions) -> int:
+    async def end(sessions: "Sessions") -> int:
         found = [one for one in await sessions.every(time.time()) if meant(one)]
         for one in found:
             await sessions.end(one, time.time())
@@ -89,6 +99,16 @@ def _with_sessions(
         _fail(f"the state cannot be used: {error}")
     finally:
         records.close()
+
+
+def _members(one: "Session") -> dict[str, str]:
+    return {
+        "id": _shown(one.key),
+        "subject": one.subject,
+        "authenticator": one.authenticator,
+        "created": _moment(one.created),
+        "used": _moment(one.seen),
+    }
 
 
 def _shown(key: bytes) -> str:

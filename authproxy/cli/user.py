@@ -1,14 +1,18 @@
 """`authproxy user`: who may log in with a password. A password is typed or piped in, never an argument that others can see."""
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from authproxy.cli.options import ConfigOption, load_config
+from authproxy.cli.options import ConfigOption, Format, FormatOption, load_config
+
+if TYPE_CHECKING:
+    from authproxy.config.users import User
 
 app = typer.Typer(
     name="user", help="Keep the users who log in with a password.", no_args_is_help=True
@@ -90,10 +94,14 @@ def remove(
 
 
 @app.command(name="list")
-def list_users(authenticator: AuthenticatorOption = None, config: ConfigOption = None) -> None:
-    """Print the users, one a line: name, groups, e-mail address, `totp` with a second factor, `disabled`.
+def list_users(
+    format: FormatOption = Format.text,
+    authenticator: AuthenticatorOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print the users, one a line: name, groups, e-mail address, `totp` with a second factor, `disabled`; never a hash.
 
-    Example: authproxy user list
+    Example: authproxy user list --format json
     """
     from authproxy.config.users import read_users_file
 
@@ -102,11 +110,26 @@ def list_users(authenticator: AuthenticatorOption = None, config: ConfigOption =
         users = read_users_file(file).by_name
     except OSError as error:
         fail(f"{file} cannot be read: {(error.strerror or str(error)).lower()}")
+    if format is Format.json:
+        print(json.dumps([_members(*one) for one in users.items()], indent=2))
+        return
     for name, user in users.items():
         more = [",".join(user.groups) or "-", user.email or "-"]
         more += ["totp"] if user.totp is not None else []
         more += ["disabled"] if user.disabled else []
         print("\t".join([name, *more]))
+
+
+def _members(name: str, user: "User") -> dict[str, object]:
+    return {
+        "name": name,
+        "groups": user.groups,
+        "email": user.email,
+        "full_name": user.name,
+        "totp": user.totp is not None,
+        "disabled": user.disabled,
+        "changed": None if user.changed is None else f"{user.changed.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
 
 
 def users_file(config: str | None, wanted: str | None) -> Path:

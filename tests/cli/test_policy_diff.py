@@ -48,7 +48,7 @@ def test_no_difference_is_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "code"), [("opens", 1), ("closes", 0), ("none", 0), ("any", 1)]
+    ("fail_on", "code"), [("opens", 1), ("closes", 0), ("none", 0), ("never", 0), ("any", 1)]
 )
 def test_fail_on(tmp_path: Path, fail_on: str, code: int) -> None:
     """Only differences of the kinds that were named make it fail; all are told."""

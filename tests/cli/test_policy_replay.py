@@ -83,7 +83,7 @@ def test_nothing_changes(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fail_on", "status"),
-    [(["allow-to-refuse"], 1), (["refuse-to-allow"], 0), (["any"], 1), (["never"], 0), (["other-route", "allow-to-refuse"], 1), (["undecidable"], 1)],
+    [(["allow-to-refuse"], 1), (["refuse-to-allow"], 0), (["any"], 1), (["none"], 0), (["never"], 0), (["other-route", "allow-to-refuse"], 1), (["undecidable"], 1)],
 )  # fmt: skip
 def test_what_ends_with_exit_1(file: Path, fail_on: list[str], status: int) -> None:
     """Any change, unless it is said which; undecidable ones only where they are asked for."""
@@ -100,6 +100,9 @@ def test_undecidable_lines_are_named_and_no_change(file: Path) -> None:
     result = replay(file, log(file, {"reads": []}), "next")
     assert result.exit_code == 1
     assert "nothing could be decided" in result.stdout
+    for word in ("none", "never"):
+        result = replay(file, log(file, {"reads": []}), "next", "--fail-on", word)
+        assert result.exit_code == 0
 
 
 def test_json_tells_the_same(file: Path) -> None:

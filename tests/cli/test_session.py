@@ -1,6 +1,8 @@
 """`authproxy session`: beside a running server, on the same state."""
 
 import asyncio
+import json
+import re
 import time
 from pathlib import Path
 
@@ -41,6 +43,22 @@ def test_sessions_are_listed_without_their_ids(config: Path) -> None:
     rows = [line.split("\t") for line in said.splitlines()]
     assert [row[1:3] for row in rows] == [["ann", "staff"], ["bob", "staff"]]
     assert not any(one in said for one in ids)
+
+
+def test_sessions_are_listed_for_programs(config: Path) -> None:
+    """As JSON: the same, under names; an empty list where there is none."""
+    at = ("--format", "json", "--config", config)
+    assert json.loads(succeed("session", "list", *at)) == []
+    ids = begin(config, "ann")
+    said = succeed("session", "list", *at)
+    [one] = json.loads(said)
+    assert (one["subject"], one["authenticator"]) == ("ann", "staff")
+    assert list(one) == ["id", "subject", "authenticator", "created", "used"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["created"])
+    assert ids[0] not in said
+    assert (
+        succeed("session", "revoke", "--id", one["id"], "--config", config) == "ended 1 session\n"
+    )
 
 
 def test_sessions_are_ended_by_id_or_by_subject(config: Path) -> None:

@@ -1,8 +1,10 @@
 """`authproxy user`."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from authproxy.config.users import read_users_file
 from tests.cli.program import run, succeed
@@ -52,6 +54,29 @@ def test_users_come_and_go(config: Path) -> None:
     succeed("user", "remove", "Ann", *at)
     assert "ann" not in succeed("user", "list", *at)
     assert PASSWORD not in file.read_text()
+
+
+def test_users_are_listed_for_programs(config: Path) -> None:
+    """As JSON: what the text says, under names, and when the password last changed; no hash and no secret of codes."""
+    at = ("--config", config)
+    succeed("user", "add", "ann", "--group", "eng", *at, given=PASSWORD + "\n")
+    file = config.parent / "users.yaml"
+    users = yaml.safe_load(file.read_text())
+    users["users"]["ann"] |= {"disabled": True, "totp": "JBSWY3DPEHPK3PXPJBSWY3DPEH", "name": "Ann"}
+    users["users"]["ann"]["changed"] = "2026-11-27T10:00:00+02:00"
+    file.write_text(yaml.safe_dump(users))
+    said = succeed("user", "list", "--format", "json", *at)
+    assert json.loads(said)[-1] == {
+        "name": "ann",
+        "groups": ["eng"],
+        "email": None,
+        "full_name": "Ann",
+        "totp": True,
+        "disabled": True,
+        "changed": "2026-11-27T08:00:00Z",
+    }
+    assert "argon2" not in said
+    assert "JBSWY3DP" not in said
 
 
 @pytest.mark.parametrize(
