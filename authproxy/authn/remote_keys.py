@@ -29,9 +29,7 @@ KIND = "key-set"
 UNSAID = 300.0  # seconds between two fetches where the issuer says nothing of it
 LEAST = 60.0  # and at least so many, whatever it says
 LEASE = SECONDS_MOST + 5.0  # a worker that died while it asked blocks the others no longer
-SLACK = (
-    5.0  # seconds that another worker's moment may lie ahead of ours; further, its clock was wrong
-)
+SLACK = 5.0  # seconds that another worker's moment may lie ahead; further, its clock was wrong
 PATIENCE = 2.0  # seconds that a request waits for keys
 POLL = 0.05  # between two looks at what another worker may have fetched
 RETRY_MOST = 60.0
@@ -60,20 +58,16 @@ class KeySetState:
     failures: int = 0
 
     @classmethod
-    def read(cls, record: bytes | None) -> "KeySetState":
-        """The state of a record; what is none (another version's, damaged) counts as never written."""
+    def read(cls, record: bytes | None) -> "KeySetState | None":
+        """The state of a record, or of none; None: what is written there is no state (another version's, damaged)."""
         try:
-            state = cls(**json.loads(record)) if record else cls()
+            state = cls() if record is None else cls(**json.loads(record))
         except (ValueError, TypeError):
-            return cls()
-        texts, numbers = (
-            (state.jwks, state.error),
-            (state.fetched, state.due, state.lease, state.sought, state.failures),
-        )
-        sound = all(isinstance(x, str) for x in texts) and all(
-            isinstance(x, int | float) for x in numbers
-        )
-        return state if sound else cls()
+            return None
+        texts = (state.jwks, state.error)
+        numbers = (state.fetched, state.due, state.lease, state.sought, state.failures)
+        sound = all(isinstance(x, str) for x in texts) and all(isinstance(x, int | float) for x in numbers)  # fmt: skip
+        return state if sound else None
 
     def write(self) -> bytes:
         """As a record."""
@@ -143,6 +137,7 @@ class RemoteKeys:
         self._leased = self._closed = False
         self._stepping = asyncio.Lock()
         self._said = ("", 0.0)
+        self._damaged_said = float("-inf")
 
     @property
     def name(self) -> str:
@@ -210,7 +205,7 @@ class RemoteKeys:
     async def learn(self, record: bytes) -> None:
         """Another worker has written this."""
         async with self._stepping:
-            await self._adopt(self._newer(KeySetState.read(record), self._clock()))
+            await self._adopt(self._newer(self._read(record), self._clock()))
 
     async def ask(self) -> None:
         """Ask the issuer, whatever was agreed: for whoever is no server."""
@@ -331,7 +326,7 @@ class RemoteKeys:
         now = self._clock()
 
         def change(record: bytes | None) -> tuple[bytes | None, float, tuple[KeySetState, T]]:
-            written = KeySetState.read(record)
+            written = self._read(record)
             after, outcome = decide(self._newer(written, now))
             expiry = max(after.fetched + self._times.keep, now + FORGOTTEN)
             return after.write() if after != written else None, expiry, (after, outcome)
@@ -349,6 +344,12 @@ class RemoteKeys:
             await self._adopt(after, found)
         return outcome
 
+    def _read(self, record: bytes | None) -> KeySetState:
+        state = KeySetState.read(record)
+        if state is None:
+            self._say_damaged()
+        return state or KeySetState()
+
     def _newer(self, state: KeySetState, now: float) -> KeySetState:
         """This state, or ours where it is of an earlier fetch; a time to come is the earliest, its clock was wrong."""
         ours = self._state.fetched
@@ -361,7 +362,8 @@ class RemoteKeys:
         elif self.keys is UNKNOWN or state.jwks != self._state.jwks:
             try:
                 self.keys = (found or await self._load(state.jwks)).keys
-            except KeyProblem:  # the record is damaged
+            except KeyProblem:
+                self._say_damaged()
                 state, self.keys = KeySetState(sought=state.sought), UNKNOWN
         self._state = state
 
@@ -369,6 +371,12 @@ class RemoteKeys:
         return await asyncio.to_thread(
             load_published, jwks.encode(), self.source.algorithms, known=True
         )
+
+    def _say_damaged(self) -> None:
+        now = self._clock()
+        if not 0 <= now - self._damaged_said < SAY_AGAIN:
+            self._damaged_said = now
+            log.warning("the record of the keys of `%s` is damaged and counts as never written: they are fetched anew", self.name)  # fmt: skip
 
     def _say_failure(self, text: str, now: float) -> None:
         said, at = self._said

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+E = TypeVar("E", bound=Exception)
 
 # code: (status, title). The title is all that a caller is told besides the code.
 REFUSALS: dict[str, tuple[int, str]] = {
@@ -66,6 +68,14 @@ class Refusal(Exception):  # noqa: N818  # a refusal is an answer of the proxy, 
         self.reason = reason
         self.headers = headers
         self.close = close
+
+
+def valued(error: E) -> E:
+    """An error that is handed on as a value: without the frames that it came through, and without the errors before it. One
+    of them may hold it, and so all of them, requests too, until the collector comes.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 Severity = Literal["error", "warning"]

@@ -32,9 +32,12 @@ class Ledger:
         """
         if len(charges) == 1:
             [balance] = self.acquire_each([(charges[0].key, charges[0], now)])
-            if isinstance(balance, StateUnavailable):
-                raise balance
-            return [balance]
+            try:
+                if isinstance(balance, StateUnavailable):
+                    raise balance
+                return [balance]
+            finally:
+                del balance  # its traceback holds this frame, which must not hold it
         keys = [charge.key for charge in charges]
         return self._store.transact(keys, now, partial(_together, charges, now))
 

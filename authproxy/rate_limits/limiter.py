@@ -7,7 +7,7 @@ failed authentications go on in this worker's own memory. What has to be waited 
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from authproxy.model.errors import Refusal
+from authproxy.model.errors import Refusal, valued
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.ledger import Ledger
@@ -38,19 +38,13 @@ def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
         )  # its traceback holds this frame: neither would go before the collector comes
 
 
-def _valued(refusal: Refusal) -> Refusal:
-    """A refusal that is handed on as a value: without the frames that it came through, one of which holds it."""
-    refusal.__traceback__ = refusal.__context__ = None
-    return refusal
-
-
 def _settled(
     step: Step, exchange: Exchange, balances: Sequence[Balance], always: bool
 ) -> Refusal | None:
     try:
         step.settle(exchange, balances, show=not always)
     except Refusal as refusal:
-        return _valued(refusal)
+        return valued(refusal)
     return None
 
 
@@ -129,7 +123,7 @@ class Limiter:
                 return None
             balances = self._own_balances(step.charges(exchange), exchange)
         except Refusal as refusal:
-            return _valued(refusal)
+            return valued(refusal)
         return _settled(step, exchange, balances, always)
 
     async def look(self, step: Step, exchange: Exchange) -> None:

@@ -5,7 +5,7 @@ With leases most steps are done at once, spent from what is in hand.
 
 from collections.abc import Callable, Sequence
 
-from authproxy.model.errors import Refusal
+from authproxy.model.errors import Refusal, valued
 from authproxy.model.exchange import Exchange
 from authproxy.model.rate import Balance, Charge
 from authproxy.rate_limits.leased_ledger import LeasedLedger
@@ -23,7 +23,7 @@ def _tried(
     try:
         return take(step, exchange)
     except Refusal as refusal:
-        return refusal
+        return valued(refusal)
 
 
 class RedisLimiter(Limiter):

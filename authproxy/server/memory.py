@@ -10,15 +10,14 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from authproxy.madvise import madvise
+
 LARGE = 2 << 20  # bytes of a large page
 COLLAPSE = 25  # MADV_COLLAPSE (Linux 6.1), for which Python has no name
 OFFERED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 MAPS = Path("/proc/self/maps")
 
-_libc = ctypes.CDLL(None)
-_madvise = _libc.madvise
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-_malloc_trim = getattr(_libc, "malloc_trim", None)  # of glibc alone
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 
 
 def settle_memory() -> None:
@@ -57,8 +56,8 @@ def _take_large_pages() -> None:
     except OSError:
         return
     for begin, end in regions:
-        _madvise(begin, end - begin, mmap.MADV_HUGEPAGE)
-        _madvise(begin, end - begin, COLLAPSE)
+        madvise(begin, end, mmap.MADV_HUGEPAGE)
+        madvise(begin, end, COLLAPSE)
 
 
 def _objects() -> Iterator[tuple[int, int]]:

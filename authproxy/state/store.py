@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TypeVar
 
+from authproxy.model.errors import valued
+
 T = TypeVar("T")
 C = TypeVar("C")
 
@@ -89,7 +91,7 @@ class EmbeddedStore(Store):
             try:
                 done.append(self.transact_one(key, now, weigh, what))
             except StateUnavailable as error:
-                done.append(error)
+                done.append(valued(error))
         return done
 
     @abstractmethod

@@ -1,10 +1,12 @@
 """A log of one line a request: collected, written in batches, opened again after a rotation.
 
 A disk that is full loses lines and counts them, and so does a reader that stops reading: what waits is bounded, and no
-request ever fails or waits for its line. What is in a line is its maker's business.
+request ever fails or waits for its line. A line that comes after the log was closed is written all the same, by itself.
+What is in a line is its maker's business.
 """
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WAITING_MOST = 4 << 20  # bytes of lines that wait for the reader of a pipe
 LAST_PATIENCE = 1.0  # seconds that a slow reader is given at the end
+READER_PATIENCE = 5.0  # seconds that a pipe without a reader is given when the log begins
 AGAIN = 0.01  # seconds between two tries while lines wait
 BATCH_BYTES = 64 << 10
 WARN_EVERY = 60.0  # seconds; a disk that is full loses thousands of lines a second
@@ -63,20 +66,22 @@ class LineLog:
         self._pipe: int | None = (
             None  # its descriptor, where it is one (or a socket: the journal's)
         )
-        self.reopen()
+        self._open(READER_PATIENCE)
 
     def reopen(self) -> None:
-        """Open the file again by its name, as after a rotation.
+        """Open the file again by its name, as after a rotation. Does not wait, also where nobody reads a pipe.
 
         Raises:
             OSError: it cannot be opened for appending; the old one is written on.
         """
+        self._open(0.0)
+
+    def _open(self, patience: float) -> None:
         if self._path is None:
             return
         opened: BinaryIO = sys.stdout.buffer
         if self._path != "-":
-            opener = _private if self._private else None
-            opened = open(self._path, "ab", buffering=0, opener=opener)  # noqa: SIM115  # kept open for the life of the log
+            opened = _opened(self._path, patience, private=self._private)
         self.close()
         self._file, self._pipe = opened, _pipe_of(opened)
 
@@ -89,7 +94,8 @@ class LineLog:
 
     def write(self, exchange: Exchange, seconds: float, line_of: LineOf | None = None) -> None:
         """Note one request, in its own way or in this one."""
-        if self._path is None:
+        if self._file is None:
+            self._write_late(exchange, seconds, line_of)
             return
         try:
             line = (line_of or self._line_of)(exchange, seconds)
@@ -103,6 +109,18 @@ class LineLog:
         end = self._filled + len(line)
         self._buffer[self._filled : end] = line  # it grows for a line that is longer than all of it
         self._filled = end
+
+    def _write_late(self, exchange: Exchange, seconds: float, line_of: LineOf | None) -> None:
+        """A request that outlived its log (several reloads ago): nobody would flush its line, so the file is opened for it."""
+        if self._path is None:
+            return
+        try:
+            self.reopen()
+        except OSError as error:
+            self._lose(1, error.strerror or str(error))
+            return
+        self.write(exchange, seconds, line_of)
+        self.close(0.0)
 
     def flush(self) -> None:
         """Write what was collected."""
@@ -168,13 +186,16 @@ class LineLog:
                 why.lower(),
             )
 
-    def close(self) -> None:
-        """Write the rest, for which a slow reader is given `LAST_PATIENCE` seconds, and let go of the file."""
-        end = time.monotonic() + LAST_PATIENCE
+    def close(self, patience: float = LAST_PATIENCE) -> None:
+        """Write the rest, for which a slow reader is given so many seconds, and let go of the file."""
+        end = time.monotonic() + patience
         self.flush()
         while self._waiting and self._pipe is not None and time.monotonic() < end:
             time.sleep(AGAIN)
             self.flush()
+        if self._waiting:
+            self._lose(sum(piece.count(b"\n") for piece in self._waiting), "nobody reads them")
+            self._waiting.clear()
         if self._file is not None and self._path != "-":
             self._file.close()
         self._file = None
@@ -197,9 +218,33 @@ def _ends_within_a_line(file: BinaryIO) -> bool:
         return False
 
 
+def _opened(path: str, patience: float, *, private: bool) -> BinaryIO:
+    """The file, for appending; whoever shall read a pipe has so many seconds to begin."""
+    end, opener = time.monotonic() + patience, _private if private else _without_waiting
+    while True:
+        try:
+            return open(path, "ab", buffering=0, opener=opener)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() >= end:
+                raise
+        time.sleep(AGAIN)
+
+
+def _without_waiting(path: str, flags: int, mode: int = 0o666) -> int:
+    """Open it, or raise where it is a pipe that nobody reads (fifo(7)): a worker that rotates its log goes on serving."""
+    try:
+        opened = os.open(path, flags | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads it", path) from None
+        raise
+    os.set_blocking(opened, True)
+    return opened
+
+
 def _private(path: str, flags: int) -> int:
     """Open it for its owner alone; a file that was there and is ours is made so, a pipe or a device is left as it is."""
-    opened = os.open(path, flags, 0o600)
+    opened = _without_waiting(path, flags, 0o600)
     mode = os.fstat(opened).st_mode
     if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
         with suppress(OSError):  # somebody else's: its mode is theirs to choose

@@ -16,13 +16,13 @@ from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web import RequestPayloadError, Server
 from aiohttp.web_protocol import RequestHandler
 
+from authproxy.madvise import madvise
+
 PAGE = mmap.PAGESIZE
 # Seconds of idleness. What is let go of costs the next request some microseconds, so only the first time it is done at
 # once. With the handshake itself it would cost those that come and go as well: 80 µs more each (measured).
 REST = 5.0
 HEAD_END = b"\r\n\r\n"
-_madvise = ctypes.CDLL(None).madvise
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 # Where malloc is told to take huge pages of its own, some kernels give more back than was asked (madvise(2), 5.18 to 6.0).
 _GIVES = "glibc.malloc.hugetlb=2" not in os.environ.get("GLIBC_TUNABLES", "")
 
@@ -81,4 +81,4 @@ def give_back(transport: asyncio.BaseTransport) -> None:
     # Whole pages only: what lies before and behind is not ours.
     first, last = -(-begin // PAGE) * PAGE, (begin + len(memory)) // PAGE * PAGE
     if first < last:
-        _madvise(first, last - first, mmap.MADV_DONTNEED)
+        madvise(first, last, mmap.MADV_DONTNEED)

@@ -79,4 +79,6 @@ async def staged() -> AsyncIterator[Stage]:
 async def state_of(stage: Stage) -> KeySetState:
     """What is written."""
     (record,) = await stage.records.since(KIND, 0, stage.clock.now)
-    return KeySetState.read(record.value)
+    state = KeySetState.read(record.value)
+    assert state is not None
+    return state

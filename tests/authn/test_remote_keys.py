@@ -143,18 +143,28 @@ async def test_a_clock_that_was_set_back(stage: Stage) -> None:
     assert stage.issuer.fetches == 3
 
 
+SOUND = {b"{}", b'{"jwks":"{}"}'}  # an old one, and one whose keys are over
+
+
 @pytest.mark.parametrize(
     "record",
     [b"", b"{}", b"[]", b"junk", b'{"jwks":"{}"}', b'{"more":1}', b'{"due":"soon"}', b'{"jwks":7}', b'{"jwks":"junk","fetched":1800000000.0,"due":1800000099.0}'],
 )  # fmt: skip
-async def test_a_damaged_record(stage: Stage, record: bytes) -> None:
-    """What is written there and is no key set counts as nothing; the next fetch mends it."""
+async def test_a_damaged_record(
+    stage: Stage, record: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written there and is no key set counts as nothing, and that is said, once; the next fetch mends it."""
     worker = stage.worker()
     await stage.records.put(KIND, worker.source.identity, record, stage.clock.now + DAY)
+    await stage.learn()
+    await stage.learn()
     await stage.look()
     stage.clock.now += 120
     await stage.look()
     assert worker.keys.size == 1
+    said = [one.getMessage() for one in caplog.records if "damaged" in one.getMessage()]
+    assert len(said) == (record not in SOUND)
+    assert not any("junk" in text for text in said)
 
 
 async def test_a_leaked_key_is_withdrawn(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

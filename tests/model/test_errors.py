@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authproxy.model.errors import REFUSALS, ConfigError, Problem, Refusal
+from authproxy.model.errors import REFUSALS, ConfigError, Problem, Refusal, valued
 
 # Section 6 of the contract.
 STATUSES = {
@@ -43,6 +43,22 @@ def test_a_refusal_tells_the_caller_its_title_only() -> None:
     assert (refusal.status, refusal.title) == (403, "Access is not allowed")
     assert (refusal.reason, refusal.headers, refusal.close) == ("deny[0]", (("A", "b"),), True)
     assert "deny" not in refusal.title
+
+
+def test_an_error_as_a_value_holds_nothing_else() -> None:
+    """No frame that it came through, no error before it: it is what it says, and no more."""
+    caught = Refusal("forbidden")
+
+    def fail() -> None:
+        try:
+            raise KeyError("before")
+        except KeyError as error:
+            raise caught from error
+
+    with pytest.raises(Refusal):
+        fail()
+    assert valued(caught) is caught
+    assert (caught.__traceback__, caught.__context__, caught.__cause__) == (None, None, None)
 
 
 def test_an_unknown_code_is_no_refusal() -> None:

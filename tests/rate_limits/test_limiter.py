@@ -22,6 +22,10 @@ STEP = Step(
     [RouteLimit("fair", parse_rate("2/minute"), "address", strategy="fixed-window")], "route"
 )
 
+SEVERAL = Step(
+    [RouteLimit(name, parse_rate("2/minute"), "address") for name in ("a", "b")], "route"
+)
+
 
 class Away(MemoryStore):
     """A store that comes and goes."""
@@ -76,6 +80,32 @@ def test_a_refusal_goes_with_the_request_that_it_refused() -> None:
                 ask()
         ask(raised=False)
         assert [one() for one in seen] == [None] * 5
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("allow", [False, True])
+@pytest.mark.parametrize("step", [STEP, SEVERAL])
+def test_a_store_that_is_away_keeps_no_request(step: Step, allow: bool, always: bool) -> None:
+    """Nor is its error in a circle, whether it became a refusal, a pass or a count of our own."""
+    limiter, seen = Limiter(Away(), allow=allow), []
+
+    def ask(*, raised: bool) -> None:
+        asked = exchange()
+        asked.engine = Away()
+        seen.append(weakref.ref(asked.engine))
+        if not raised:
+            limiter.take_each([(step, asked)], always=always)
+            return
+        with suppress(Refusal):
+            (limiter.take_always if always else limiter.take)(step, asked)
+
+    gc.disable()
+    try:
+        ask(raised=True)
+        ask(raised=False)
+        assert [one() for one in seen] == [None, None]
     finally:
         gc.enable()
 

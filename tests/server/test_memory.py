@@ -17,11 +17,10 @@ def advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[int, i
     """What the kernel is told, which offers large pages on request; nothing of this process is touched."""
     told: list[tuple[int, int, int]] = []
 
-    def madvise(*asked: int) -> int:
-        told.append(asked)  # type: ignore[arg-type]  # these three
-        return 0
+    def madvise(begin: int, end: int, wanted: int) -> None:
+        told.append((begin, end - begin, wanted))
 
-    monkeypatch.setattr(memory, "_madvise", madvise)
+    monkeypatch.setattr(memory, "madvise", madvise)
     offered = tmp_path / "enabled"
     offered.write_text("always [madvise] never\n")
     monkeypatch.setattr(memory, "OFFERED", offered)

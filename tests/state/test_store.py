@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authproxy.state.lmdb import LmdbStore
 from authproxy.state.memory import MemoryStore
 from authproxy.state.redis_store import PREFIX, RedisStore
-from authproxy.state.store import EmbeddedStore, Put, Store
+from authproxy.state.store import EmbeddedStore, Put, StateUnavailable, Store
 from tests.redis_server import emptied
 
 NOW = 1_700_000_000.0
@@ -88,6 +88,20 @@ def test_steps_that_come_together_are_steps_of_their_own(store: EmbeddedStore) -
     assert store.transact_each([]) == []
     many = [(key, NOW, weigh, 1) for key in (A, B)] * 50
     assert store.transact_each(many)[-2:] == [54, 52]
+
+
+def test_a_step_that_could_not_be_done_is_an_error_without_frames(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the place of its outcome, beside those of others; what it came through is not held by it."""
+
+    def away(*_: object) -> None:
+        raise StateUnavailable("away")
+
+    monkeypatch.setattr(store, "transact", away)
+    [error] = EmbeddedStore.transact_each(store, [(A, NOW, lambda *_: (0, None, 0.0), 0)])
+    assert isinstance(error, StateUnavailable)
+    assert (error.__traceback__, error.__context__) == (None, None)
 
 
 def test_a_sweep_removes_what_expired_and_nothing_else(store: EmbeddedStore) -> None:

@@ -7,6 +7,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+from authproxy.telemetry import line_log
 from authproxy.telemetry.access_log import access_log, json_line
 from authproxy.telemetry.line_log import BATCH_BYTES, WAITING_MOST, LineLog
 from tests.telemetry.test_access_log import exchange
@@ -231,3 +234,64 @@ def test_half_a_line_of_another_worker_spoils_no_line(tmp_path: Path) -> None:
     assert (torn, [json.loads(line)["status"] for line in whole]) == ('{"time":"20', [200] * 3)
     for log in (first, second):
         log.close()
+
+
+def test_lines_after_the_end_are_written_at_once(tmp_path: Path) -> None:
+    """A request that outlives several reloads still has its line, and its log holds neither lines nor the file."""
+    file = tmp_path / "log"
+    log = access_log(str(file), "json")
+    log.write(exchange(), 0.0)
+    log.close()
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(300):
+        log.write(exchange(request_id=str(number)), 0.0)
+        assert len(file.read_text().splitlines()) == number + 2
+    assert (log.lost, log._filled, len(log._buffer)) == (0, 0, BATCH_BYTES)
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+def test_lines_after_the_end_that_find_no_place_are_counted(tmp_path: Path) -> None:
+    """Where the file can be written no more, or nobody reads the pipe in time, no request fails and nothing is collected."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = access_log(str(folder / "log"), "json")
+    log.close()
+    (folder / "log").unlink()
+    folder.rmdir()
+    for _ in range(3):
+        log.write(exchange(), 0.0)
+    assert (log.lost, log._filled) == (3, 0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = access_log(str(pipe), "json")
+    log.close()
+    began = time.monotonic()
+    for _ in range(1000):  # more than a pipe takes
+        log.write(exchange(), 0.0)
+    assert time.monotonic() - began < 5
+    read = os.read(reader, 1 << 20).count(b"\n")
+    assert (log.lost + read, log._waiting) == (1000, [])
+    assert 0 < read < 1000
+    os.close(reader)
+
+
+def test_a_pipe_without_a_reader_stops_no_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the old one is written on; a log that begins waits a little for its reader, not for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = access_log(str(pipe), "json")
+    pipe.rename(tmp_path / "old")
+    os.mkfifo(pipe)
+    log.rotate()
+    log.write(exchange(), 0.0)
+    log.flush()
+    assert os.read(reader, 1 << 16).count(b"\n") == 1
+    monkeypatch.setattr(line_log, "READER_PATIENCE", 0.05)
+    with pytest.raises(OSError, match="nobody reads it"):
+        access_log(str(pipe), "json")
+    os.close(reader)
+    log.close()
