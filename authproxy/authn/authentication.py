@@ -5,10 +5,16 @@ order; nothing is answered here, what comes out is an Identity or a Refusal with
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from authproxy.authn.authenticator import Authenticator, Credential, length_prefixed
+from authproxy.authn.authenticator import (
+    Authenticator,
+    Credential,
+    Verdict,
+    awaited,
+    length_prefixed,
+)
 from authproxy.authn.cache import IdentityCache
 from authproxy.authn.revocation import Revocations
 from authproxy.authn.slots import Presented, Slot, challenge
@@ -107,9 +113,7 @@ class Authentication:
         if kept is not None and kept[0] is reading and kept[1] is authenticator.fingerprint:
             key = kept[2]
         else:
-            credential = reading.slot.read(presented)
-            if credential is None:
-                raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
+            credential = self._read(reading, presented)
             key = reading.cache_key(credential) if authenticator.memory else credential
             memo[Authentication] = reading, reading.fingerprint, key
         if authenticator.memory:
@@ -137,6 +141,51 @@ class Authentication:
         """The WWW-Authenticate of a 401 to whoever presented something (RFC 6750 section 3)."""
         return self._error
 
+    def verify(
+        self, presented: Presented, now: float, admit_unverified: Admit
+    ) -> Identity | Coroutine[Any, Any, Identity]:
+        """`authenticate` for whom `recall` does not know: without waiting where that can be, as with nearly every token;
+        else what has to be awaited is handed back.
+        """
+        reading = self._only
+        if reading is None:
+            return self.authenticate(presented, now, admit_unverified)
+        credential = Credential(self._read(reading, presented))
+        try:
+            if self._revocations.watchful:  # who is known and revoked is not verified anew
+                identity = self._recall(reading, credential.text, now)
+                if identity is not None:
+                    self._revocations.check(identity)
+                    return identity
+            waiting = admit_unverified() if reading.authenticator.guessable else None
+            if waiting is not None:
+                verdict: Verdict = self._judge_after(waiting, reading, credential, presented, now)
+            else:
+                self._cache.misses += reading.authenticator.guessable
+                verdict = self._judge(reading, credential, presented, now)
+            if verdict is None or isinstance(verdict, Identity):
+                return self._checked(verdict, reading, credential)
+        except Refusal as refusal:
+            self._challenge(refusal)
+            raise
+        return self._verify(verdict, reading, credential)
+
+    async def _verify(self, verdict: Verdict, reading: Reading, credential: Credential) -> Identity:
+        try:
+            return self._checked(await awaited(verdict), reading, credential)
+        except Refusal as refusal:
+            self._challenge(refusal)
+            raise
+
+    def _checked(
+        self, identity: Identity | None, reading: Reading, credential: Credential
+    ) -> Identity:
+        if identity is None:
+            raise _nobodys(reading.authenticator.guessable, [credential])
+        if self._revocations.watchful:
+            self._revocations.check(identity)
+        return identity
+
     async def authenticate(
         self, presented: Presented, now: float, admit_unverified: Admit
     ) -> Identity:
@@ -161,10 +210,19 @@ class Authentication:
                     identity, text, reading.slot, presented, now
                 )
         except Refusal as refusal:
-            if refusal.status == 401:  # a bad proof has a challenge of its own
-                refusal.headers = refusal.headers or self._error
+            self._challenge(refusal)
             raise
         return identity
+
+    def _challenge(self, refusal: Refusal) -> None:
+        if refusal.status == 401:  # a bad proof has a challenge of its own
+            refusal.headers = refusal.headers or self._error
+
+    def _read(self, reading: Reading, presented: Presented) -> str:
+        credential = reading.slot.read(presented)
+        if credential is None:
+            raise Refusal("unauthenticated", "no-credentials", headers=self._missing)
+        return credential
 
     def _found(self, presented: Presented) -> list[tuple[Reading, str]]:
         return [
@@ -215,14 +273,49 @@ class Authentication:
                 self._cache.misses += 1
                 admitted = True
             credential = credentials.setdefault(text, Credential(text))
-            # Taken before: what is withdrawn while it is judged must not be found under what is in force then.
-            key = reading.cache_key(text)
-            identity = await reading.authenticator.judge(credential, presented, now)
+            identity = await awaited(self._judge(reading, credential, presented, now))
             if identity is not None:
-                self._cache.put(key, identity, now, reading.authenticator.memory)
                 return reading, text, identity
-        # The route reads this place and nobody took what is there: never anonymous.
-        if not admitted:
-            raise Refusal("token_invalid", NO_SESSION)
-        tokens = any(credential.token for credential in credentials.values())
-        raise Refusal("token_invalid", "issuer" if tokens else "malformed")
+        raise _nobodys(admitted, credentials.values())
+
+    async def _judge_after(
+        self,
+        waiting: Awaitable[None],
+        reading: Reading,
+        credential: Credential,
+        presented: Presented,
+        now: float,
+    ) -> Identity | None:
+        await waiting
+        self._cache.misses += 1
+        return await awaited(self._judge(reading, credential, presented, now))
+
+    def _judge(
+        self, reading: Reading, credential: Credential, presented: Presented, now: float
+    ) -> Verdict:
+        """What the authenticator comes to; remembered where that is an identity."""
+        # Taken before: what is withdrawn while it is judged must not be found under what is in force then.
+        key = reading.cache_key(credential.text)
+        verdict = reading.authenticator.judge(credential, presented, now)
+        if verdict is None:
+            return None
+        if not isinstance(verdict, Identity):
+            return self._remember(key, verdict, reading, now)
+        self._cache.put(key, verdict, now, reading.authenticator.memory)
+        return verdict
+
+    async def _remember(
+        self, key: bytes, verdict: Verdict, reading: Reading, now: float
+    ) -> Identity | None:
+        identity = await awaited(verdict)
+        if identity is not None:
+            self._cache.put(key, identity, now, reading.authenticator.memory)
+        return identity
+
+
+def _nobodys(admitted: bool, credentials: Iterable[Credential]) -> Refusal:
+    """The refusal where a route reads this place and nobody took what is there: never anonymous."""
+    if not admitted:
+        return Refusal("token_invalid", NO_SESSION)
+    tokens = any(credential.token for credential in credentials)
+    return Refusal("token_invalid", "issuer" if tokens else "malformed")

@@ -7,7 +7,8 @@ failures are `authentication.py`'s business, what an identity may do is the poli
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from authproxy.authn.cache import LONGEST
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
@@ -25,6 +26,13 @@ _SPECIMEN = Identity(
     "authenticator", "subject", ("group",), email="email", username="username", name="name"
 )
 Render = Callable[[Identity], bytes | None]
+# What an authenticator comes to, or what has to be awaited for it.
+Verdict = Identity | None | Coroutine[Any, Any, Identity | None]
+
+
+async def awaited(verdict: Verdict) -> Identity | None:
+    """The verdict, once it is there."""
+    return await verdict if isinstance(verdict, Coroutine) else verdict
 
 
 def fingerprint_of(render: Render, *parts: str) -> bytes:
@@ -83,10 +91,9 @@ class Authenticator(ABC):
         """
 
     @abstractmethod
-    async def judge(
-        self, credential: Credential, presented: Presented, now: float
-    ) -> Identity | None:
-        """Whose credential this is; None where it is not this authenticator's to judge.
+    def judge(self, credential: Credential, presented: Presented, now: float) -> Verdict:
+        """Whose credential this is; None where it is not this authenticator's to judge. Where something has to be waited for,
+        that is handed back to be awaited.
 
         Raises:
             Refusal: it is, and it is bad: `token_invalid`, `token_expired`; `state_unavailable` where nobody can tell.

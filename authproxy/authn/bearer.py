@@ -10,7 +10,13 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import replace
 
-from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
+from authproxy.authn.authenticator import (
+    Authenticator,
+    Credential,
+    Render,
+    Verdict,
+    fingerprint_of,
+)
 from authproxy.authn.binding import Bindings
 from authproxy.authn.claims import Person, Times, check_audience, check_controls, invalid, text
 from authproxy.authn.compact import CompactToken, MalformedToken
@@ -19,7 +25,7 @@ from authproxy.authn.keys import UNKNOWN, KeySet
 from authproxy.authn.remote_keys import RemoteKeys
 from authproxy.authn.slots import Presented, Slot, compile_slot
 from authproxy.config.authenticators import JwtAuthenticator
-from authproxy.model.errors import Refusal
+from authproxy.model.errors import Refusal, valued
 from authproxy.model.identity import Identity
 from authproxy.state.store import Store
 
@@ -112,9 +118,7 @@ class JwtVerifier(Authenticator):
         """The keys in force."""
         return self._keys
 
-    async def judge(
-        self, credential: Credential, _presented: Presented, now: float
-    ) -> Identity | None:
+    def judge(self, credential: Credential, _presented: Presented, now: float) -> Verdict:
         return self.verify(credential, now)
 
     async def check_proof(
@@ -210,17 +214,31 @@ class FollowingVerifier(JwtVerifier):
             self._use(self.remote.keys)
         return super().verify(credential, now)
 
-    async def judge(
-        self, credential: Credential, _presented: Presented, now: float
+    def judge(self, credential: Credential, _presented: Presented, now: float) -> Verdict:
+        try:
+            return self.verify(credential, now)
+        except Refusal as refusal:
+            if not self._may_know_better(refusal, credential):
+                raise
+            return self._judge_anew(credential, now, valued(refusal))
+
+    async def _judge_anew(
+        self, credential: Credential, now: float, refused: Refusal
     ) -> Identity | None:
-        for _ in range(ROUNDS_MOST):
-            try:
-                return self.verify(credential, now)
-            except Refusal as refusal:
-                hopeful = self._may_know_better(refusal, credential)
-                if not hopeful or not await self.remote.seek():
-                    raise
-        return self.verify(credential, now)
+        """What comes of it once the issuer was asked; what was refused stays so where it has nothing new."""
+        try:
+            for _ in range(ROUNDS_MOST):
+                if not await self.remote.seek():
+                    break
+                try:
+                    return self.verify(credential, now)
+                except Refusal as again:
+                    refused = again
+                    if not self._may_know_better(again, credential):
+                        break
+            raise refused
+        finally:
+            del refused  # its traceback holds this frame
 
     def _may_know_better(self, refusal: Refusal, credential: Credential) -> bool:
         """Could other keys make another verdict? Not where the token names a key that is at hand."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from multidict import CIMultiDict
 
-from authproxy.authn.authenticator import Credential
+from authproxy.authn.authenticator import Credential, awaited
 from authproxy.authn.bearer import JwtVerifier
 from authproxy.authn.binding import bound_to
 from authproxy.authn.compact import CompactToken, MalformedToken, parse
@@ -141,7 +141,7 @@ async def _answers(
         ):
             continue  # reads no tokens
         try:
-            identity = await one.judge(credential, presented, now)
+            identity = await awaited(one.judge(credential, presented, now))
         except Refusal as refusal:
             yield name, refusal
             continue

@@ -126,7 +126,7 @@ class Limiter:
             return valued(refusal)
         return _settled(step, exchange, balances, always)
 
-    async def look(self, step: Step, exchange: Exchange) -> None:
+    def look(self, step: Step, exchange: Exchange) -> Waiting:
         """Refuse where these limits have no room, charging nothing.
 
         Raises:
@@ -134,11 +134,15 @@ class Limiter:
         """
         charges = step.charges(exchange)
         try:
-            balances = await self.peek(charges, exchange.now)
+            balances = self._ledger.peek(charges, exchange.now)
         except StateUnavailable:
-            self.unavailable["own"] += 1
-            balances = self._own.peek(charges, exchange.now)
+            balances = self._own_look(charges, exchange)
         step.settle(exchange, balances, show=False)
+        return None
+
+    def _own_look(self, charges: Sequence[Charge], exchange: Exchange) -> list[Balance]:
+        self.unavailable["own"] += 1
+        return self._own.peek(charges, exchange.now)
 
     async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """What is left of each, nothing charged.

@@ -3,7 +3,8 @@
 With leases most steps are done at once, spent from what is in hand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from authproxy.model.errors import Refusal, valued
 from authproxy.model.exchange import Exchange
@@ -61,6 +62,17 @@ class RedisLimiter(Limiter):
             balances = await self._redis.acquire(charges)
         except StateUnavailable:
             balances = self._own_balances(charges, exchange)
+        step.settle(exchange, balances, show=False)
+
+    def look(self, step: Step, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        return self._look(step, exchange)
+
+    async def _look(self, step: Step, exchange: Exchange) -> None:
+        charges = step.charges(exchange)
+        try:
+            balances = await self._redis.peek(charges)
+        except StateUnavailable:
+            balances = self._own_look(charges, exchange)
         step.settle(exchange, balances, show=False)
 
     async def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:  # noqa: ARG002  # the interface

@@ -1,6 +1,8 @@
 """A route's authenticators: who decides, what the cache answers, what the caller is told."""
 
+import asyncio
 import base64
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -26,7 +28,9 @@ OTHER = "https://other.test"
 
 
 class Door:
-    """A route's authentication with what was asked of `admit_unverified`."""
+    """A route's authentication with what was asked of `admit_unverified`; `serving` asks it as a server does."""
+
+    serving = False
 
     def __init__(
         self,
@@ -59,15 +63,24 @@ class Door:
 
     async def identity(self, *fields: tuple[str, str], now: float = NOW) -> Identity:
         """Who comes with these headers."""
-        return await self.authentication.authenticate(
-            Presentation(CIMultiDict(fields)), now, self.admit
-        )
+        presented = Presentation(CIMultiDict(fields))
+        if not self.serving:
+            return await self.authentication.authenticate(presented, now, self.admit)
+        known = self.authentication.recall(presented, now, {})
+        found = known or self.authentication.verify(presented, now, self.admit)
+        return found if isinstance(found, Identity) else await found
 
     async def refusal(self, *fields: tuple[str, str], now: float = NOW) -> Refusal:
         """Why who comes with these headers is refused."""
         with pytest.raises(Refusal) as caught:
             await self.identity(*fields, now=now)
         return caught.value
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["authenticate", "verify"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways come to the same, refusals and their headers included."""
+    monkeypatch.setattr(Door, "serving", request.param)
 
 
 def bearer(text: str) -> tuple[str, str]:
@@ -312,7 +325,8 @@ async def test_who_is_cached_is_refused_once_revoked() -> None:
             "credential",
             ERROR,
         )
-    assert (door.cache.hits, door.admitted) == (2, 1)
+    looks = 2 if Door.serving else 1  # `recall` is one
+    assert (door.cache.hits, door.admitted) == (2 * looks, 1)
 
 
 async def test_who_is_remembered_on_a_connection_is_refused_once_revoked() -> None:
@@ -326,6 +340,28 @@ async def test_who_is_remembered_on_a_connection_is_refused_once_revoked() -> No
     assert door.authentication.recall(presented, NOW, memo) is None
     with pytest.raises(Refusal, match="token_revoked"):
         await door.authentication.authenticate(presented, NOW, door.admit)
+
+
+async def test_an_admission_that_takes_its_time_is_waited_for() -> None:
+    """Nothing is judged before it: past the bound a good token is refused, and nobody is remembered."""
+    door, presented = Door(), Presentation(CIMultiDict([bearer(token())]))
+
+    async def admit() -> None:
+        await asyncio.sleep(0)
+        door.admit()
+
+    door.closed = True
+    for ask in (door.authentication.verify, door.authentication.authenticate):
+        waiting = ask(presented, NOW, admit)
+        assert isinstance(waiting, Coroutine)
+        with pytest.raises(Refusal, match="rate_limited"):
+            await waiting
+    assert (len(door.cache), door.cache.misses) == (0, 0)
+    door.closed = False
+    waiting = door.authentication.verify(presented, NOW, admit)
+    assert isinstance(waiting, Coroutine)
+    assert (await waiting).subject == "alice"
+    assert (door.admitted, len(door.cache), door.cache.misses) == (1, 1, 1)
 
 
 async def test_a_fresh_token_is_looked_up_too() -> None:

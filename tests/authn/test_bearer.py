@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authproxy.authn.authenticator import Credential
+from authproxy.authn.authenticator import Credential, awaited
 from authproxy.authn.bearer import FollowingVerifier
 from authproxy.authn.issue import public_jwks
 from authproxy.authn.key_source import KeySource
@@ -385,5 +385,5 @@ async def test_whom_other_keys_could_help() -> None:
     for credential, expected in cases:
         asked.clear()
         with suppress(Refusal):
-            await judge.judge(Credential(credential), Presentation({}), NOW)  # type: ignore[arg-type]  # not looked at
+            await awaited(judge.judge(Credential(credential), Presentation({}), NOW))  # type: ignore[arg-type]  # not looked at
         assert len(asked) == expected, credential

@@ -140,11 +140,11 @@ async def test_looking_charges_nothing() -> None:
     """`look` refuses only where there is no room, however often it is asked."""
     limiter = Limiter(MemoryStore(), allow=False)
     for _ in range(10):
-        await limiter.look(STEP, exchange())
+        limiter.look(STEP, exchange())
     limiter.take(STEP, exchange())
     limiter.take(STEP, exchange())
     with pytest.raises(Refusal, match="rate_limited"):
-        await limiter.look(STEP, exchange())
+        limiter.look(STEP, exchange())
 
 
 async def test_what_is_left_is_told_and_not_counted() -> None:
@@ -177,7 +177,7 @@ async def test_without_the_state_the_worker_counts_for_itself() -> None:
     with pytest.raises(Refusal, match="rate_limited"):
         limiter.take_always(STEP, exchange())
     with pytest.raises(Refusal, match="rate_limited"):
-        await limiter.look(STEP, exchange())
+        limiter.look(STEP, exchange())
     assert limiter.unavailable == {"passed": 0, "refused": 0, "own": 4}
     store.away = False
     limiter.take_always(STEP, exchange())

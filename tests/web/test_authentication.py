@@ -1,11 +1,16 @@
 """Who is it: a bad credential never falls through, and guessing has a bound."""
 
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from authproxy.authn.issue import generate_key
 from authproxy.authn.revocation import revoke_subject
 from authproxy.telemetry.metrics import Totals
+from authproxy.web.compat import ClientConnection
 from tests.playbook import GUARDED, OPEN, Proxy, playbook, token
 from tests.telemetry.counted import outcome
 from tests.wire import until
@@ -49,6 +54,29 @@ async def test_expiry_counts_on_every_request() -> None:
         assert verifier is not None
         verifier._readings[0].authenticator.leeway = 0.0
         assert (await p.request("GET", "/guarded/1", token=late, link=link)).code == "token_expired"
+
+
+async def test_a_token_is_judged_without_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to be asked about it: a fresh one, a forged one and a late one stay in their round, each with its own outcome."""
+    begun, work = [], ClientConnection.work
+
+    def counting(connection: ClientConnection, waiting: Coroutine[Any, Any, None]) -> None:
+        begun.append(waiting)
+        work(connection, waiting)
+
+    monkeypatch.setattr(ClientConnection, "work", counting)
+    async with playbook() as p:
+        link = await p.connect()
+        assert (await p.request("GET", "/guarded/1", token=token("a"), link=link)).status == 200
+        begun.clear()  # the connection to the backend was made
+        for credential, code in (
+            (token("b"), ""),
+            (token("b", key=generate_key("ES256")), "token_invalid"),
+            (token("b", ttl=-120), "token_expired"),
+        ):
+            answer = await p.request("GET", "/guarded/1", token=credential, link=link)
+            assert (answer.code or "") == code
+    assert not begun
 
 
 async def test_guessing_is_bounded() -> None:

@@ -37,7 +37,7 @@ async def backchannel_logout(request: Request, portal: Portal, name: str) -> web
     if not isinstance(authenticator, OidcAuthenticator):
         raise Refusal("no_route", "provider")
     exchange, runtime = request.exchange, request.runtime
-    await runtime.limiter.look(runtime.failures, exchange)
+    await done(runtime.limiter.look(runtime.failures, exchange))
     form = await read_form(request)
     try:
         token = await read_logout_token(

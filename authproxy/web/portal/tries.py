@@ -41,7 +41,7 @@ class Tries:
             Refusal: `rate_limited`.
         """
         for step in self._steps:
-            await self._request.runtime.limiter.look(step, self._request.exchange)
+            await done(self._request.runtime.limiter.look(step, self._request.exchange))
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
