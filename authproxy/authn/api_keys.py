@@ -226,7 +226,7 @@ class ApiKeyVerifier(Authenticator):
             expires_at=key.expires_at,
             credential_id=key_id,
         )
-        return replace(identity, header_block=self._render(identity))
+        return identity.with_headers(self._render)
 
     async def tend(self, now: float) -> None:
         try:

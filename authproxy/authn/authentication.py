@@ -25,6 +25,7 @@ from authproxy.model.identity import Identity
 NO_SESSION = "no-session"
 # Asked before what nobody has verified is judged: it raises, or hands back what has to be waited for, which may raise.
 Admit = Callable[[], Awaitable[None] | None]
+_UNKNOWN = None, None, b""  # in place of what `recall` keeps
 
 
 class Reading:
@@ -47,6 +48,10 @@ class Reading:
         hashing = self._begun.copy()
         hashing.update(credential.encode("utf-8", "surrogatepass"))
         return hashing.digest()
+
+    def key(self, credential: str) -> Any:
+        """What a verdict is remembered under; where it may not be remembered, the credential, which is recognized anew."""
+        return self.cache_key(credential) if self.authenticator.memory else credential
 
 
 class Authentication:
@@ -114,7 +119,7 @@ class Authentication:
             key = kept[2]
         else:
             credential = self._read(reading, presented)
-            key = reading.cache_key(credential) if authenticator.memory else credential
+            key = reading.key(credential)
             memo[Authentication] = reading, reading.fingerprint, key
         if authenticator.memory:
             identity = self._cache.get(key, now)
@@ -142,18 +147,21 @@ class Authentication:
         return self._error
 
     def verify(
-        self, presented: Presented, now: float, admit_unverified: Admit
+        self, presented: Presented, now: float, memo: dict[type, Any], admit_unverified: Admit
     ) -> Identity | Coroutine[Any, Any, Identity]:
         """`authenticate` for whom `recall` does not know: without waiting where that can be, as with nearly every token;
-        else what has to be awaited is handed back.
+        else what has to be awaited is handed back. `memo` is what `recall` was given.
         """
         reading = self._only
         if reading is None:
             return self.authenticate(presented, now, admit_unverified)
         credential = Credential(self._read(reading, presented))
+        read, fingerprint, key = memo.get(Authentication, _UNKNOWN)
+        if read is not reading or fingerprint is not reading.authenticator.fingerprint:
+            key = reading.key(credential.text)
         try:
             if self._revocations.watchful:  # who is known and revoked is not verified anew
-                identity = self._recall(reading, credential.text, now)
+                identity = self._recall(reading, key, now)
                 if identity is not None:
                     self._revocations.check(identity)
                     return identity
@@ -162,7 +170,7 @@ class Authentication:
                 verdict: Verdict = self._judge_after(waiting, reading, credential, presented, now)
             else:
                 self._cache.misses += reading.authenticator.guessable
-                verdict = self._judge(reading, credential, presented, now)
+                verdict = self._judge(reading, key, credential, presented, now)
             if verdict is None or isinstance(verdict, Identity):
                 return self._checked(verdict, reading, credential)
         except Refusal as refusal:
@@ -238,17 +246,17 @@ class Authentication:
         if len({reading.slot.name for reading, _ in found}) > 1:
             return None
         for reading, credential in found:
-            identity = self._recall(reading, credential, now)
+            identity = self._recall(reading, reading.key(credential), now)
             if identity is not None:
                 return reading, credential, identity
         return None
 
-    def _recall(self, reading: Reading, credential: str, now: float) -> Identity | None:
+    def _recall(self, reading: Reading, key: Any, now: float) -> Identity | None:
         authenticator = reading.authenticator
         if authenticator.memory:
-            identity = self._cache.get(reading.cache_key(credential), now)
+            identity = self._cache.get(key, now)
         else:
-            identity = authenticator.recognize(credential, now)
+            identity = authenticator.recognize(key, now)
         if identity is not None and authenticator.in_time(identity, now):
             return identity
         return None
@@ -263,7 +271,9 @@ class Authentication:
         credentials: dict[str, Credential] = {}
         admitted = False
         for reading, text in found:
-            identity = self._recall(reading, text, now) if len(found) > 1 else None
+            # Taken before: what is withdrawn while it is judged must not be found under what is in force then.
+            key = reading.key(text)
+            identity = self._recall(reading, key, now) if len(found) > 1 else None
             if identity is not None:
                 return reading, text, identity
             if not admitted and reading.authenticator.guessable:
@@ -273,7 +283,7 @@ class Authentication:
                 self._cache.misses += 1
                 admitted = True
             credential = credentials.setdefault(text, Credential(text))
-            identity = await awaited(self._judge(reading, credential, presented, now))
+            identity = await awaited(self._judge(reading, key, credential, presented, now))
             if identity is not None:
                 return reading, text, identity
         raise _nobodys(admitted, credentials.values())
@@ -288,14 +298,13 @@ class Authentication:
     ) -> Identity | None:
         await waiting
         self._cache.misses += 1
-        return await awaited(self._judge(reading, credential, presented, now))
+        key = reading.key(credential.text)
+        return await awaited(self._judge(reading, key, credential, presented, now))
 
     def _judge(
-        self, reading: Reading, credential: Credential, presented: Presented, now: float
+        self, reading: Reading, key: Any, credential: Credential, presented: Presented, now: float
     ) -> Verdict:
-        """What the authenticator comes to; remembered where that is an identity."""
-        # Taken before: what is withdrawn while it is judged must not be found under what is in force then.
-        key = reading.cache_key(credential.text)
+        """What the authenticator comes to; remembered under `key`, which was made before, where that is an identity."""
         verdict = reading.authenticator.judge(credential, presented, now)
         if verdict is None:
             return None
@@ -305,7 +314,7 @@ class Authentication:
         return verdict
 
     async def _remember(
-        self, key: bytes, verdict: Verdict, reading: Reading, now: float
+        self, key: Any, verdict: Verdict, reading: Reading, now: float
     ) -> Identity | None:
         identity = await awaited(verdict)
         if identity is not None:

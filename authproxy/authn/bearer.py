@@ -8,7 +8,6 @@ check is checked here, and the tests hold every verdict against `jwt.decode` wit
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
 
 from authproxy.authn.authenticator import (
     Authenticator,
@@ -176,7 +175,7 @@ class JwtVerifier(Authenticator):
             expires_at=times.expires_at,
             credential_id=jti or hashlib.sha256(token.signed).hexdigest(),
         )
-        return replace(identity, header_block=self._render(identity))
+        return identity.with_headers(self._render)
 
 
 class FollowingVerifier(JwtVerifier):

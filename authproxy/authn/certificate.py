@@ -5,7 +5,7 @@ none: it is `token_invalid`.
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -195,4 +195,4 @@ class CertificateVerifier(Authenticator):
             expires_at=found.not_after,
             credential_id=found.fingerprint,
         )
-        return replace(identity, header_block=self._render(identity))
+        return identity.with_headers(self._render)

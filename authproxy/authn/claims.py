@@ -30,15 +30,16 @@ def find(claims: Mapping[str, Any], path: str) -> Any:
 
 
 def _clean(value: Any, reason: str) -> str:
-    if not isinstance(value, str) or _CONTROL.search(value):
+    # What is printable, as nearly every text is, holds no control character.
+    if not isinstance(value, str) or not (value.isprintable() or not _CONTROL.search(value)):
         raise invalid(reason)
     return value
 
 
 def text(claims: Mapping[str, Any], path: str) -> str | None:
     """A claim that is one text; None where it is absent, null or empty."""
-    value = find(claims, path)
-    return None if value is None else _clean(value, "claim") or None
+    value = find_claim(claims, path)
+    return None if value is None or value is MISSING else _clean(value, "claim") or None
 
 
 def texts(claims: Mapping[str, Any], path: str, *, spaced: bool = False) -> tuple[str, ...]:
@@ -46,8 +47,8 @@ def texts(claims: Mapping[str, Any], path: str, *, spaced: bool = False) -> tupl
 
     A single text is a list of one: a group may hold spaces. With `spaced` it is separated by spaces (RFC 8693 section 4.2).
     """
-    value = find(claims, path)
-    if value is None:
+    value = find_claim(claims, path)
+    if value is None or value is MISSING:
         return ()
     if isinstance(value, str):
         value = value.split(" ") if spaced else [value]
@@ -60,11 +61,14 @@ def email(claims: Mapping[str, Any], path: str) -> str | None:
     """The e-mail address; None where the issuer itself says that it did not verify it (OpenID Connect Core 5.1)."""
     # Facts 88, and oauth2-proxy's default: an address that anyone can type in is nobody's identity.
     address = text(claims, path)
+    if address is None:
+        return None
     verified = claims.get("email_verified", True)
     return address if verified is True or verified == "true" else None
 
 
-# Without one of these in its JSON no claim can hold a control character, so nearly no token is searched further.
+# Without one of these in its JSON no claim can hold a control character, so nearly no token is searched further; and few
+# are searched for these, as plain ASCII without a backslash has none.
 _MAY_HOLD_CONTROL = re.compile(rb"\\[bfnrtu]|\x7f|\xc2[\x80-\x9f]")
 
 
@@ -74,7 +78,8 @@ def check_controls(claims: Mapping[str, Any], payload: bytes) -> None:
     Raises:
         Refusal: `token_invalid`.
     """
-    if _MAY_HOLD_CONTROL.search(payload) and holds_control(claims):
+    plain = b"\\" not in payload and b"\x7f" not in payload and payload.isascii()
+    if not plain and _MAY_HOLD_CONTROL.search(payload) and holds_control(claims):
         raise invalid("claim")
 
 

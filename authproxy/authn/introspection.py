@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -165,7 +165,7 @@ class Introspector(Authenticator):
             expires_at=expires_at,
             credential_id=jti or digest.hex(),
         )
-        return replace(identity, header_block=self._render(identity))
+        return identity.with_headers(self._render)
 
 
 class Questions:

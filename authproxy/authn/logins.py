@@ -4,7 +4,6 @@ How somebody gets a session is each login's own business (`password.py`, `oidc.p
 """
 
 from abc import abstractmethod
-from dataclasses import replace
 
 from authproxy.authn.authenticator import Authenticator, Credential, Render, fingerprint_of
 from authproxy.authn.sessions import Session, Sessions
@@ -77,7 +76,7 @@ class LoginAuthenticator(Authenticator):
         if kept is not None and kept[0] is session:
             return kept[1]
         made = self._made(session)
-        identity = replace(made, header_block=self.render(made))
+        identity = made.with_headers(self.render)
         if len(self._identities) >= IDENTITIES_MOST:
             self._identities.clear()
         self._identities[session.key] = session, identity

@@ -8,9 +8,10 @@ MISSING: Final = object()
 
 def find_claim(claims: Mapping[str, Any], name: str) -> Any:
     """The claim of exactly this name, else the one at this dotted path (`realm_access.roles`); else MISSING."""
-    if name in claims:
-        return claims[name]
-    value: Any = claims
+    value: Any = claims.get(name, MISSING)
+    if value is not MISSING or "." not in name:
+        return value
+    value = claims
     for part in name.split("."):
         if not isinstance(value, Mapping) or part not in value:
             return MISSING

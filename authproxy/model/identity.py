@@ -1,6 +1,6 @@
 """Who a request comes from, once that is verified. Frozen: an identity is cached and shared by requests."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -41,6 +41,11 @@ class Identity:
         # Many people are in the same groups. What thousands of identities share stays at hand, in memory and for processors.
         object.__setattr__(self, "groups", _shared(self.groups))
         object.__setattr__(self, "scopes", _shared(self.scopes))
+
+    def with_headers(self, render: "Callable[[Identity], bytes | None]") -> "Identity":
+        """This very identity, its header bytes made: for whoever has just made it, before anybody else knows it."""
+        object.__setattr__(self, "header_block", render(self))
+        return self
 
 
 @lru_cache(maxsize=2048)

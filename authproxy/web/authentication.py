@@ -29,7 +29,8 @@ def authentication(request: Request) -> Coroutine[Any, Any, None] | None:
     found = engine.authentication.recall(request, exchange.now, exchange.fields.memo)
     if found is None:
         try:
-            found = engine.authentication.verify(request, exchange.now, partial(_admit, request))
+            memo, admit = exchange.fields.memo, partial(_admit, request)
+            found = engine.authentication.verify(request, exchange.now, memo, admit)
         except Refusal as refusal:
             waiting = _refused(request, engine, refusal)
             if waiting is None:

@@ -1,10 +1,24 @@
 """What claims say: paths, texts, lists, times, and that a claim of the wrong kind is never read kindly."""
 
+import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from authproxy.authn.claims import Person, check_audience, email, find, moment, text, texts
+from authproxy.authn.claims import (
+    Person,
+    check_audience,
+    check_controls,
+    email,
+    find,
+    holds_control,
+    moment,
+    text,
+    texts,
+)
 from authproxy.config.authenticators import ClaimNames
 from authproxy.model.errors import Refusal
 
@@ -123,3 +137,18 @@ def test_a_subject_elsewhere_is_read_there() -> None:
     person = Person.of({"email": "a@x.test", "realm": {"roles": ["r"]}}, names)
     assert (person.subject, person.groups) == ("a@x.test", ("r",))
     assert reason(Person.of, {"email": "a@x.test", "sub": 1}, names) == "subject"
+
+
+@given(
+    st.text(max_size=6) | st.sampled_from(["\x7f", "\x85", "\x9f", "\xa0", "\n", "\\n", "\\", "é"]),
+    st.booleans(),
+)
+def test_no_claim_holds_a_control_character_however_it_is_written(value: str, escaped: bool) -> None:  # fmt: skip
+    """Raw or as an escape, in a value or in a name; a backslash that is one is none. A text is refused for the same ones."""
+    for claims in ({"a": [value]}, {value: 1}):
+        payload = json.dumps(claims, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+        expected = pytest.raises(Refusal) if holds_control(claims) else nullcontext()
+        with expected:
+            check_controls(claims, payload)
+    with pytest.raises(Refusal) if holds_control(value) else nullcontext():
+        assert text({"a": value}, "a") == (value or None)

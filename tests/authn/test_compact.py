@@ -1,15 +1,22 @@
 """The compact form: one spelling a token, one reading a JSON text."""
 
 import base64
+import json
+from collections.abc import Callable
+from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authproxy.authn.compact import (
+    DEPTH_MOST,
     HEADER_VALUES_MOST,
+    KNOWN_MOST,
     CompactToken,
     MalformedToken,
+    _known_header,
     json_object,
     parse,
 )
@@ -112,3 +119,71 @@ def test_the_quick_and_the_strict_reader_agree_on_the_issuer(noise: bytes) -> No
     payload = b'{"iss":"https://issuer.test","n":"' + noise + b'"}'
     parsed = parse(f"e30.{base64url(payload)}.")
     assert parsed.issuer == parsed.read_claims()["iss"]
+
+
+def test_a_header_is_remembered_while_it_is_small_and_good() -> None:
+    """The tokens of a key share one; nobody can change it, and what anybody sends takes no room to speak of."""
+    _known_header.cache_clear()
+    small = CompactToken(None, b'{"alg":"x"}', b"", b"", b"")
+    assert small.read_header() is small.read_header()
+    with pytest.raises(TypeError):
+        small.read_header()["alg"] = "none"  # type: ignore[index]  # that is the point
+    large = CompactToken(None, b'{"alg":"%b"}' % (b"x" * KNOWN_MOST), b"", b"", b"")
+    assert large.read_header() == large.read_header()
+    for _ in range(2):
+        with pytest.raises(MalformedToken):
+            CompactToken(None, b'{"alg":"x","alg":"y"}', b"", b"", b"").read_header()
+    assert _known_header.cache_info().currsize == 1
+
+
+def outcome(read: Callable[[], Any]) -> str:
+    """What is read, types and signs of zeros included, or why it is not."""
+    try:
+        return repr(read())
+    except MalformedToken as malformed:
+        return f"malformed: {malformed}"
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.integers(-(2**53) - 9, 2**53 + 9) | st.floats()
+LEAVES = st.none() | st.booleans() | NUMBERS | st.text(st.characters(), max_size=8)
+NAMES = st.sampled_from(["a", "b", "iss", "\x7f", "é"])
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner), max_leaves=12
+)
+PLAIN = TREES.map(lambda tree: json.dumps({"a": tree}, separators=(",", ":")).encode())
+AS_IT_IS = TREES.map(
+    lambda tree: json.dumps({"a": tree}, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
+)
+PIECES = st.sampled_from(
+    [b'{"a":', b'"a":1', b'"\\u0061":1', b",", b"}", b"[", b"]", b"-0", b"-0.0", b"1E5", b"1e16", b"1e400", b"1.0", b" ", b'"',
+     b"9007199254740993", b"9223372036854775808", b"18446744073709551616", b"1.8446744073709552e19", b"NaN", b'"\xc2\x85"'],
+)  # fmt: skip
+
+
+@given(PLAIN | AS_IT_IS | st.lists(PIECES, max_size=9).map(b"".join))
+@example(b'{"a":1,"a":1}')
+@example(b'{"a":9223372036854775808}')
+@example(b'{"a":18446744073709551616}')
+@example(b'{"a":-0}')
+@example(b'{"a":-0.0}')
+@example(b'{"a":1e400}')
+@example(b'{"a":"\\ud800"}')
+@example(b"{}")
+@example(b"[]")
+@example(b'{"a":%b}' % (b"[" * DEPTH_MOST + b"]" * DEPTH_MOST))
+@example(b'{"a":%b}' % (b"[" * 9_999 + b"]" * 9_999))
+def test_claims_are_what_the_strict_reader_reads(payload: bytes) -> None:
+    """However they are written: the quick way is taken only where nothing could be read otherwise."""
+    token = CompactToken(None, b"{}", payload, b"", b"")
+    assert outcome(token.read_claims) == outcome(lambda: json_object(payload))
+
+
+def test_the_quick_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what issuers write: the strict reader is not asked, as it costs as much as all other checks of claims."""
+    monkeypatch.delattr("authproxy.authn.compact.json_object")
+    claims = {"iss": "https://issuer.test", "exp": 1_700_000_000, "iat": 1.5, "groups": ["é"]}
+    token = CompactToken(None, b"{}", orjson.dumps(claims), b"", b"")
+    assert token.read_claims() == claims
+    assert token.read_claims() is not token.read_claims()

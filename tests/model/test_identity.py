@@ -31,3 +31,11 @@ def test_what_people_have_in_common_is_one_object() -> None:
     assert of[0].groups is of[1].groups
     assert of[0].scopes is of[2].scopes
     assert of[2].groups == ("eng", "b")
+
+
+def test_header_bytes_are_of_the_identity_itself() -> None:
+    """What is made of it is kept with it, also where it is too much for the backend (None)."""
+    identity = Identity("a", "alice")
+    assert identity.with_headers(lambda who: who.subject.encode()) is identity
+    assert identity.header_block == b"alice"
+    assert Identity("a", "alice").with_headers(lambda _: None).header_block is None
