@@ -17,7 +17,7 @@ import orjson
 
 from authproxy.policy.recorded import DamagedRecordError, Recorded, replayed
 
-LINE_MOST = 1 << 20
+LINE_MOST = 256 << 10
 NAMED_MOST = 20
 GZIP = b"\x1f\x8b"  # RFC 1952 section 2.3.1
 DRAW_EVERY = 0.2  # seconds

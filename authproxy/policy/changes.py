@@ -15,6 +15,8 @@ GROUPS_MOST = 10_000
 SUBJECTS_MOST = 100  # that a group tells apart
 EXAMPLES = 3
 DIGESTS_MOST = 100
+CODES_MOST = 100
+TEXT_MOST = 256  # characters that are kept of a text, of which a log may hold any number and length
 
 
 class Change(StrEnum):
@@ -24,6 +26,11 @@ class Change(StrEnum):
     refuse_to_allow = "refuse-to-allow"
     other_refusal = "other-refusal"
     other_route = "other-route"
+
+
+def kept(text: str) -> str:
+    """A text of a log as it is kept: the beginning of one that is longer than nearly all of ours."""
+    return text if len(text) <= TEXT_MOST else f"{text[:TEXT_MOST]}…"
 
 
 def change_of(before: Outcome, after: Outcome) -> Change | None:
@@ -75,12 +82,13 @@ class Group:
     def add(self, record: Recorded, subject: str) -> None:
         """One more."""
         self.count += 1
+        subject = kept(subject)
         if subject in self.subjects or len(self.subjects) < SUBJECTS_MOST:
             self.subjects[subject] += 1
         else:
             self.other_subjects += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append(_request(record))
+            self.examples.append({name: kept(text) for name, text in _request(record).items()})
 
     def told(self) -> dict[str, Any]:
         """As JSON tells it; subjects by their number, who was not identified as the empty one."""
@@ -99,6 +107,7 @@ class Groups:
 
     def add(self, key: tuple[str, ...], record: Recorded, subject: str = "") -> None:
         """One more request."""
+        key = tuple(map(kept, key))
         found = self._groups.get(key)
         if found is None:
             if len(self._groups) >= GROUPS_MOST:
@@ -133,14 +142,15 @@ class Tally:
 
     def note(self, record: Recorded, before: Outcome, after: Outcome) -> Changed | None:
         """Count one; the change, where it is one."""
-        if record.policies in self.policies or len(self.policies) < DIGESTS_MOST:
-            self.policies[record.policies] += 1
+        policies, code = kept(record.policies), kept(after.code)
+        if policies in self.policies or len(self.policies) < DIGESTS_MOST:
+            self.policies[policies] += 1
         if after.unknown:
             self.undecidable += 1
             self.unknown.add((after.route, after.unknown), record)
             return None
         if after.left:
-            self.left[after.code] += 1
+            self.left[code if code in self.left or len(self.left) < CODES_MOST else "others"] += 1
         if after.shadow:
             self.withheld[after.route] += 1
         if after.doubt:

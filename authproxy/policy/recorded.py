@@ -91,6 +91,9 @@ def replayed(record: Any) -> Recorded | None:
 _UNQUOTED = "/!$&'()*+,;=:@-._~"
 
 
+_TIME_LONGEST = 64  # characters, of which a date and a time need 35
+
+
 class _Taking:
     """Takes parts of a record, each of its kind; null is absent."""
 
@@ -172,8 +175,14 @@ def _client(text: str) -> Address:
     return found
 
 
-@lru_cache(maxsize=4096)
 def _moment(text: str) -> float:
+    if len(text) > _TIME_LONGEST:
+        raise DamagedRecordError("`time` is no time")
+    return _parsed_moment(text)
+
+
+@lru_cache(maxsize=4096)
+def _parsed_moment(text: str) -> float:
     try:
         return dt.datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

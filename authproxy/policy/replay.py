@@ -23,6 +23,7 @@ _BY_CREDENTIAL = frozenset(
 )  # fmt: skip
 _NAMED_MOST = 3
 KEPT_MOST = 65536
+KEPT_LONGEST = 4096  # characters of what was recorded and withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ class Replay:
         found = self._ways.get(key)
         if found is None:
             found = _ways(route, record.reads, record.withheld)
-            if len(self._ways) < KEPT_MOST:
+            length = sum(map(len, (*(record.reads or ()), *record.withheld)))
+            if len(self._ways) < KEPT_MOST and length <= KEPT_LONGEST:
                 self._ways[key] = found
         return found
 

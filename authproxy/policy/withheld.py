@@ -6,7 +6,7 @@ It is read from lines of the access log or of the decision log; both say the sam
 from collections import Counter
 from typing import Any
 
-from authproxy.policy.changes import GROUPS_MOST, Groups
+from authproxy.policy.changes import GROUPS_MOST, Groups, kept
 from authproxy.policy.record import written
 from authproxy.policy.recorded import Recorded
 
@@ -27,12 +27,13 @@ class Withheld:
         time = written(record.exchange.now)  # ISO 8601 in UTC: such texts compare as times do
         self.requests += 1
         self.first, self.last = _wider(self.first, self.last, time)
-        if record.route in self.by_route or len(self.by_route) < GROUPS_MOST:
-            self.by_route[record.route] += 1
+        route = kept(record.route)
+        if route in self.by_route or len(self.by_route) < GROUPS_MOST:
+            self.by_route[route] += 1
         if not record.shadow:
             return
         self.count += 1
-        key = (record.route, record.shadow, record.reason)
+        key = (route, kept(record.shadow), kept(record.reason))
         self.groups.add(key, record, record.subject)
         if key in self._seen or len(self._seen) < GROUPS_MOST:
             self._seen[key] = _wider(*self._seen.get(key, ("", "")), time)

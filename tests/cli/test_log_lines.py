@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,38 @@ def test_a_line_that_is_too_long_is_passed_over(
     reader, ids = read(file)
     assert ids == ["1"]
     assert reader.damaged.places == [(str(file), 1, "longer than any line of ours")]
+
+
+def test_a_line_without_end_needs_no_memory(tmp_path: Path) -> None:
+    """Nor when 64 MiB of it come out of 64 KiB that were compressed: it is passed over as it is read."""
+    file = tmp_path / "log.gz"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(lines("1"))
+        for _ in range(64):
+            packed.write(bytes(1 << 20))
+        packed.write(b"\n" + lines("2"))
+    tracemalloc.start()
+    try:
+        reader, ids = read(file)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (ids, reader.damaged.count) == (["1", "2"], 1)
+    assert most < 4 << 20
+
+
+def test_a_pipe_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """Each line is told when it comes, and nobody waits for an end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)  # opens without a reader, and so the end never comes
+    found = Reader([str(pipe)]).records()
+    for one in ("1", "2"):
+        os.write(writer, lines(one))
+        assert next(found).exchange.request_id == one
+    os.write(writer, b'{"half')
+    os.close(writer)
+    assert list(found) == []
 
 
 def test_only_the_first_damaged_lines_are_kept(tmp_path: Path) -> None:

@@ -67,13 +67,14 @@ def test_groups_have_examples_and_subjects() -> None:
 
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log with any number of reasons, subjects and policies takes no more than so much memory."""
-    for name in ("GROUPS_MOST", "SUBJECTS_MOST", "DIGESTS_MOST"):
+    for name in ("GROUPS_MOST", "SUBJECTS_MOST", "DIGESTS_MOST", "CODES_MOST"):
         monkeypatch.setattr(changes, name, 2)
     groups, tally = Groups(("why",)), Tally()
     for number in range(5):
         groups.add((str(number),), line(), str(number))
         groups.add(("0",), line(), str(number))
         note(tally, line(policies=str(number)), Outcome("allow", "r0"))
+        note(tally, line(), Outcome(f"code{number}", "r0", left=True))
     assert [(common["why"], group.count) for common, group in groups.largest()] == [
         ("0", 6),
         ("others", 3),
@@ -81,4 +82,20 @@ def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     largest = groups.largest()[0][1]
     assert (len(largest.subjects), largest.other_subjects) == (2, 3)
-    assert len(tally.policies) == 2
+    assert (len(tally.policies), tally.left) == (2, {"code0": 1, "code1": 1, "others": 3})
+
+
+def test_long_texts_are_kept_by_their_beginning() -> None:
+    """What a log says of reasons, codes, subjects, paths and policies may be of any length; a change is told whole."""
+    tally, long = Tally(), "x" * 100_000
+    record = line(path=f"/{long}", subject=long, policies=long, request_id=long)
+    changed = note(tally, record, Outcome("forbidden", "r0", long))
+    note(tally, record, Outcome(long, "r0", left=True))
+    note(tally, record, Outcome("", long, unknown=long))
+    assert isinstance(changed, changes.Changed)
+    assert changed.told()["path"] == f"/{long}"
+    [(common, group), _] = tally.groups.largest()
+    assert common["reason"] == "x" * changes.TEXT_MOST + "…"
+    assert group.examples[0]["path"].endswith("…")
+    said = str([one.told() for _, one in (*tally.groups.largest(), *tally.unknown.largest())])
+    assert len(said) + len(str((tally.left, tally.policies))) < 20 * changes.TEXT_MOST

@@ -78,6 +78,7 @@ FULL: dict[str, Any] = GOOD | {
         GOOD | {"reads": [1]}, GOOD | {"subject": "a"}, GOOD | {"subject": {}},
         GOOD | {"subject": "a", "authenticator": "t", "groups": [1]}, GOOD | {"credentials": []}, GOOD | {"preflight": "x"},
         GOOD | {"credentials": {"a": "b"}}, GOOD | {"time": "9999-99-99T00:00:00Z"}, GOOD | {"host": None},
+        GOOD | {"time": f"2027-01-15T08:00:00.{'0' * 100_000}+00:00"},
     ],
 )  # fmt: skip
 def test_a_damaged_record_is_none(wrong: Any) -> None:

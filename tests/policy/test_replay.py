@@ -15,7 +15,7 @@ from authproxy.policy.changes import Tally
 from authproxy.policy.decide import judge
 from authproxy.policy.record import Recorder, reads_of, written
 from authproxy.policy.recorded import Recorded, replayed
-from authproxy.policy.replay import Outcome, Replay
+from authproxy.policy.replay import KEPT_LONGEST, Outcome, Replay
 from authproxy.policy.table import Route, Table
 from tests.policy.reading import codes, parsed
 
@@ -324,3 +324,13 @@ def test_nothing_changes_under_the_same_policies() -> None:
         record = recorded(made, target, caller)
         found, before = Replay(made, SLOTS).decide(record), Replay(made, SLOTS).before(record)
         assert (found.code, found.route) == (before.code, before.route)
+
+
+def test_what_was_recorded_at_great_length_is_decided_and_not_kept() -> None:
+    """Records of any kind and length take no more than so much memory."""
+    replay = Replay(table("/a: authenticate: [tokens], allow: [{groups: [eng]}]"), SLOTS)
+    many = [f"claims.{number}" for number in range(KEPT_LONGEST)]
+    for reads in (["groups"], ["groups", *many], ["groups", "claims." + "x" * KEPT_LONGEST]):
+        record = line(path="/a", asked=["tokens"], groups=["eng"], reads=reads)
+        assert replay.decide(record).code == "allow"
+    assert len(replay._ways) == 1

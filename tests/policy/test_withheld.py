@@ -44,3 +44,13 @@ def test_routes_and_reasons_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         found.note(line(route=str(number), shadow="forbidden"))
     assert (len(found.by_route), found.count) == (2, 5)
     assert len(found.told()) == 5
+
+
+def test_long_routes_and_reasons_are_kept_by_their_beginning() -> None:
+    """As of what a replay comes to; their share and their times are told all the same."""
+    found, long = Withheld(), "x" * 100_000
+    found.note(line(route=long, shadow="forbidden", reason=long))
+    [told] = found.told()
+    assert (told["of"], told["since"]) == (1, found.first)
+    assert len(told["route"]) + len(told["reason"]) < 1000
+    assert max(map(len, found.by_route)) < 1000
