@@ -4,6 +4,7 @@ from authproxy.authn.assertion import Assertions
 from authproxy.authn.jwk import KeyProblem
 from authproxy.authn.keyring import Keyring, read_keyring
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.model.errors import ConfigError
 from authproxy.model.source import Path as SourcePath
 
@@ -18,7 +19,7 @@ def assertion_keyring(loaded: Loaded) -> Keyring | None:
     if key is None:
         return None
     try:
-        return read_keyring((loaded.folder / key.file).read_bytes())
+        return read_keyring(read_named(loaded.folder / key.file))
     except KeyProblem as error:
         code, text, remedy = "bad-keys", error.text, error.remedy
     except (OSError, ValueError) as error:  # a NUL in the path

@@ -35,6 +35,7 @@ from authproxy.config.authenticators import (
     PasswordLogin,
 )
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.config.secrets import SecretError, read_secret
 from authproxy.config.users import Users, read_users_file
 from authproxy.fetch import Fetcher
@@ -138,7 +139,7 @@ def _asks(
         secret = read_secret(settings.client_secret, loaded.folder, environ)
         path = ("authenticators", name, "ca")
         ca = loaded.folder / settings.ca if settings.ca is not None else None
-        version = sha256(length_prefixed(secret, ca.read_bytes() if ca else b"")).hexdigest()
+        version = sha256(length_prefixed(secret, read_named(ca) if ca else b"")).hexdigest()
         return Asks(secret, Fetcher(ca), version)
     except SecretError as error:
         text, remedy = f"`{name}`: {error}", "provide it, then try again"
@@ -224,14 +225,10 @@ def _provider(
         hashed = settings.algorithms[0] in SYMMETRIC
         keys = secret_key_set(secret, settings.algorithms) if hashed else None
         part = "private_key"
-        pem = (
-            (loaded.folder / settings.private_key.file).read_bytes()
-            if settings.private_key
-            else b""
-        )
+        pem = read_named(loaded.folder / settings.private_key.file) if settings.private_key else b""
         client = client_of(settings, secret.decode(), pem)
         part = "ca"
-        content = (loaded.folder / ca).read_bytes() if ca is not None else b""
+        content = read_named(loaded.folder / ca) if ca is not None else b""
         fetcher = Fetcher(loaded.folder / ca if ca is not None else None)
     except UnicodeDecodeError:
         problems.append(loaded.source.problem((*path, part), "bad-secret", f"`{name}`: the secret is no UTF-8 text", "provide it, then try again"))  # fmt: skip
@@ -269,7 +266,7 @@ def _keys(
             )
         path = (*path, "file")
         return load_key_set(
-            (loaded.folder / (settings.keys.file or "")).read_bytes(), settings.algorithms
+            read_named(loaded.folder / (settings.keys.file or "")), settings.algorithms
         )
     except KeyProblem as error:
         problems.append(
@@ -297,7 +294,7 @@ def _remote(
     ca = loaded.folder / settings.keys.ca if settings.keys.ca is not None else None
     path: SourcePath = ("authenticators", name, "keys", "ca")
     try:
-        content = ca.read_bytes() if ca is not None else b""
+        content = read_named(ca) if ca is not None else b""
         said = repr((name, settings.issuer, settings.algorithms, settings.keys, content))
         section = hashlib.sha256(said.encode()).digest()
         if isinstance(running, FollowingVerifier) and running.remote.section == section:

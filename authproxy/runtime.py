@@ -21,6 +21,7 @@ from authproxy.authn.passwords import PasswordChecks
 from authproxy.authn.revocation import Revocations
 from authproxy.authn.sessions import Sessions
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.config.schema import Config
 from authproxy.engines import Engines, RouteEngine
 from authproxy.logs import open_access_log, open_decision_log
@@ -242,7 +243,7 @@ def upstream_settings(loaded: Loaded) -> dict[str, UpstreamSettings]:
             files = [tls.ca, tls.certificate, tls.private_key] if tls else [None, None, None]
             ca, certificate, key = (loaded.folder / f if f else None for f in files)
             context = tls_context(ca, certificate, key) if needs_tls else None
-            read = [path.read_bytes() for path in (ca, certificate, key) if path is not None]
+            read = [read_named(path) for path in (ca, certificate, key) if path is not None]
         except (OSError, ssl.SSLError, ValueError) as error:
             text = f"`{name}`: its TLS files cannot be used: {error}"
             problems.append(loaded.source.problem(("upstreams", name, "tls"), "bad-tls", text, "check the paths and that key and certificate belong together"))  # fmt: skip

@@ -10,6 +10,7 @@ from authproxy.authn.logins import LoginAuthenticator
 from authproxy.cli.doctor_findings import Finding, note, ok, problem
 from authproxy.config.lint import lint_config
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.config.schema import Config
 from authproxy.runtime import Verification
 
@@ -40,7 +41,7 @@ def _certificates(config: Config, folder: Path) -> Iterator[Path]:
 
 def _certificate(path: Path, now: datetime) -> Finding:
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        found = x509.load_pem_x509_certificates(read_named(path))[0]
     except (OSError, ValueError) as error:
         return problem(
             "certificate",

@@ -9,6 +9,7 @@ from authproxy.authn.issue import public_jwks, sign_test_token
 from authproxy.authn.jwk import KeyProblem
 from authproxy.config.authenticators import SYMMETRIC, JwtAuthenticator, OidcLogin
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.model.errors import ConfigError
 from authproxy.model.source import Path as SourcePath
 
@@ -86,13 +87,13 @@ def client_jwks(loaded: Loaded, name: str) -> dict[str, list[dict[str, str]]] | 
     if not isinstance(settings, OidcLogin) or settings.private_key is None:
         return None
     with _pointing_at_key(loaded, name, "private_key"):
-        return public_jwks([(loaded.folder / settings.private_key.file).read_bytes()])
+        return public_jwks([read_named(loaded.folder / settings.private_key.file)])
     return None
 
 
 def _read_key(loaded: Loaded, settings: JwtAuthenticator) -> bytes:
     assert settings.issue_with is not None, "only those of `issuing` are asked"
-    content = (loaded.folder / settings.issue_with.file).read_bytes()
+    content = read_named(loaded.folder / settings.issue_with.file)
     if settings.algorithms[0] in SYMMETRIC:
         # As secrets are read elsewhere: an editor's newline is no part of it.
         return content.removesuffix(b"\n").removesuffix(b"\r")

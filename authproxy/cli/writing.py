@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from authproxy.config.named_files import read_named
+
 
 class Unwritable(Exception):  # noqa: N818  # it says what stands in the way, for a line on stderr
     """It cannot be done; the text says why and what to do."""
@@ -47,7 +49,7 @@ def read_old(path: Path) -> bytes:
         Unwritable: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_named(path)
     except OSError as error:
         raise Unwritable(f"{path} cannot be read: {_words(error)}") from None
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, StrictStr
 
+from authproxy.config.named_files import read_named
 from authproxy.config.renewed_hashes import renewed_text
 from authproxy.config.validate import validate
 from authproxy.config.yaml import SIZE_MOST, read_yaml
@@ -127,23 +128,27 @@ def read_users_file(path: FilePath) -> Users:
 def change_users(
     path: FilePath, change: Callable[[dict[str, dict[str, Any]]], None], *, create: bool = False
 ) -> None:
-    """Let `change` change the users as the file has them, and put the new file in the old one's place, whole, mode 0600.
+    """Let `change` change the users as the file has them, and put the new file in the old one's place, whole.
 
-    One writer at a time. Nothing is written where `change` raises, or where the result could not be read again.
+    It stays its owner's, for whom alone it is (and for its group, where that was so: 0640). One writer at a time, the one
+    of `replace_hashes` among them. Nothing is written where `change` raises, or where the result could not be read again.
 
     Raises:
         ConfigError: the file, or what became of it, is wrong.
         OSError: it cannot be read or written.
     """
+    path = path.resolve()  # what a link leads to is replaced, not the link
     with _alone(path.parent):
-        text = b"" if create and not path.exists() else path.read_bytes()
+        before = path.stat() if path.exists() or not create else None
+        text = b"" if before is None else read_named(path, SIZE_MOST)
         read_users(text or b"users: {}", str(path))
         data, _, _ = read_yaml(text, str(path))
         users: dict[str, dict[str, Any]] = (data or {}).get("users", {})
         change(users)
         content = HEADER + yaml.safe_dump({"users": users}, sort_keys=False, allow_unicode=True)
         read_users(content.encode(), str(path))
-        _replace(path, content.encode())
+        by_group = before is not None and stat.S_IMODE(before.st_mode) & 0o077 == 0o040
+        _replace(path, content.encode(), before, 0o640 if by_group else 0o600)
 
 
 def replace_hashes(
@@ -162,7 +167,7 @@ def replace_hashes(
     """
     path = path.resolve()  # what a link leads to is replaced, not the link
     with _alone(path.parent, wait=False):
-        before, content = path.stat(), path.read_bytes()
+        before, content = path.stat(), read_named(path, SIZE_MOST)
         users, data, source = _read(content, str(path))
         found = {name: renew(name, users.by_name[name]) for name in names if name in users.by_name}
         renewed = {name: pair for name, pair in found.items() if pair is not None}
@@ -175,7 +180,7 @@ def replace_hashes(
             raise ValueError("a hash in it cannot be replaced without its surroundings")
         if _state(path.stat()) != _state(before):
             raise BlockingIOError("it was changed at the same time")
-        _replace(path, after, before)
+        _replace(path, after, before, stat.S_IMODE(before.st_mode))
         return len(renewed)
 
 
@@ -194,15 +199,14 @@ def _alone(folder: FilePath, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(path: FilePath, content: bytes, like: os.stat_result | None = None) -> None:
+def _replace(path: FilePath, content: bytes, before: os.stat_result | None, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if like is not None:
-                own = os.fstat(file.fileno())
-                if (like.st_uid, like.st_gid) != (own.st_uid, own.st_gid):
-                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+            own = os.fstat(file.fileno())
+            if before and (before.st_uid, before.st_gid) != (own.st_uid, own.st_gid):
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -210,6 +214,11 @@ def _replace(path: FilePath, content: bytes, like: os.stat_result | None = None)
     except OSError:
         FilePath(name).unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # nobody who was removed comes back with a power cut
+    finally:
+        os.close(folder)
 
 
 def problem_of(path: FilePath, error: OSError) -> Problem:

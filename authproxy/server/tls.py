@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from authproxy.config.listeners import CertificatePair, ClientCertificates, ListenerTLS
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.model.errors import ConfigError, Problem
 from authproxy.model.source import Path as SourcePath
 
@@ -50,7 +51,7 @@ def context_for(certificate: Path, private_key: Path, profile: str) -> ssl.SSLCo
 
 def names_of(certificate: Path) -> list[str]:
     """The DNS names in a certificate, in lower case (`*.example` as such); its CN where it has none."""
-    parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+    parsed = x509.load_pem_x509_certificate(read_named(certificate))
     try:
         extension = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
         names = extension.value.get_values_for_type(x509.DNSName)  # type: ignore[attr-defined]
@@ -159,7 +160,7 @@ def read_certificates(loaded: Loaded, index: int, tls: ListenerTLS) -> Certifica
 
 def _bytes_of(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_named(file)
     except OSError:
         return b""  # whoever uses it says so
 
@@ -184,7 +185,7 @@ def _read_authorities(
         return None
     try:
         # What is not ASCII stands between certificates, as names in bundles do; OpenSSL takes ASCII only.
-        text = (loaded.folder / wanted.authorities).read_bytes().decode("ascii", "ignore")
+        text = read_named(loaded.folder / wanted.authorities).decode("ascii", "ignore")
         if "-----BEGIN X509 CRL-----" in text:
             raise ValueError("it holds a revocation list, which would not be honoured")
         trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), text, wanted.mode)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from authproxy.config.load import Loaded
+from authproxy.config.named_files import read_named
 from authproxy.config.secrets import SecretError, read_secret
 from authproxy.config.tracing import Tracing
 from authproxy.model.errors import ConfigError
@@ -129,7 +130,7 @@ def compile_traces(
         }
         ca = loaded.folder / settings.ca if settings.ca else None
         tls = ssl.create_default_context(cafile=ca) if settings.otlp.startswith("https:") else None
-        made_of = settings, secrets, ca and ca.read_bytes()
+        made_of = settings, secrets, ca and read_named(ca)
         made = Traces(settings, Collector(settings.otlp, secrets, tls), made_of)
     except ImportError:
         text = "spans need packages that are not installed"

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,67 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["users.yaml"]
 
 
+def test_a_change_keeps_links_and_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a link leads to is changed; the owner stays, and so does the group that could read it, nobody else."""
+    (tmp_path / "etc").mkdir()
+    link, file = tmp_path / "users.yaml", tmp_path / "etc" / "users.yaml"
+    link.symlink_to(file)
+    _add(link, "ann")
+    assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o600)
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fchown", lambda _descriptor, *owner: owners.append(owner))
+    found, theirs = os.fstat, file.stat()
+
+    def another(descriptor: int) -> os.stat_result:
+        own = list(found(descriptor))
+        own[4] += 1
+        return os.stat_result(own)
+
+    monkeypatch.setattr(os, "fstat", another)
+    for before, after in ((0o640, 0o640), (0o644, 0o600), (0o400, 0o600)):
+        file.chmod(before)
+        _add(link, f"user-{before}")
+        assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, after)
+    assert owners == [(theirs.st_uid, theirs.st_gid)] * 3
+    assert len(read_users_file(file).by_name) == 4
+    assert [path.name for path in file.parent.iterdir()] == ["users.yaml"]
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_command_and_a_renewed_hash_at_once_lose_nothing(tmp_path: Path, by_link: bool) -> None:
+    """Whoever comes second sees what the first has written, also where one comes by a link from elsewhere."""
+    (tmp_path / "etc").mkdir()
+    link, file = tmp_path / "users.yaml", tmp_path / "etc" / "users.yaml"
+    file.write_text(GOOD)
+    link.symlink_to(file)
+    commands = ThreadPoolExecutor(1)
+    pending: list[Future[None]] = []
+
+    def in_the_middle(name: str, user: User) -> tuple[str, str]:
+        pending.append(commands.submit(_add, link if by_link else file, "bob"))
+        with pytest.raises(TimeoutError):
+            pending[0].result(0.1)  # it waits for us
+        return renew(name, user)
+
+    assert replace_hashes(file, ["ann"], in_the_middle) == 1
+    pending[0].result(20)
+    users = read_users_file(link).by_name
+    assert (users["ann"].password, list(users)) == (NEW, ["ann", "bob"])
+
+    def change(users: dict[str, dict[str, Any]]) -> None:
+        with pytest.raises(BlockingIOError):  # and tries again in a second
+            replace_hashes(file, ["bob"], renew)
+        users["bob"]["password"] = OTHER
+
+    change_users(link if by_link else file, change)
+    renewed = replace_hashes(
+        file, ["bob"], lambda name, user: renew(name, user) if user.password == HASH else None
+    )
+    assert (renewed, read_users_file(link).by_name["bob"].password) == (0, OTHER)
+    commands.shutdown()
+
+
+OTHER = HASH.replace("c29t", "c29v")
 NEW = HASH.replace("m=19456", "m=19457")
 MARKS = "0123456789abcdef fedcba9876543210"
 
