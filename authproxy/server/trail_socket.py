@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from authproxy.model.rate import STRATEGIES, Balance, Charge, Rate
+from authproxy.model.rate import MOVING_WINDOW_MOST, STRATEGIES, Balance, Charge, Rate
 from authproxy.state.store import StateUnavailable
 from authproxy.telemetry.access_log import escaped_line
 from authproxy.telemetry.decision_log import LONG
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 Peek = Callable[[Sequence[Charge], float], Awaitable[list[Balance]]]
 ASKED_MOST = 16 << 10  # bytes of a question: an id, or some limits
 CHARGES_MOST = 64
+AMOUNT_MOST, WINDOW_MOST = 10**9, 10**4 * 86_400  # more than any limit can say
 KEY_BYTES = 16
 ANSWER_MOST = 64 << 10
 PATIENCE = 2.0  # seconds for a question to arrive, and for its answer to be taken
@@ -71,6 +72,7 @@ class TrailSocket:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._answering += 1
+        writer.transport.set_write_buffer_limits(0)  # `drain` waits until nothing is left here
         try:
             if self._answering <= AT_ONCE_MOST and _is_ours(writer.get_extra_info("socket")):
                 async with asyncio.timeout(PATIENCE):
@@ -80,7 +82,9 @@ class TrailSocket:
                         await self._left(question) if asks_limits else self._told(question)
                     )
                     await writer.drain()
-        except (OSError, ValueError, TimeoutError, struct.error):
+        except TimeoutError:
+            writer.transport.abort()  # `close` would wait for whoever does not read
+        except (OSError, ValueError, struct.error):
             pass  # whoever asks so is told nothing; the last is a key that is counted by another strategy
         finally:
             self._answering -= 1
@@ -120,8 +124,10 @@ def _charges(question: dict[str, object]) -> list[Charge]:
 def _charge(one: object) -> Charge:
     match one:
         case [str(key), int(amount), int(window), str(strategy), int(cost)] if (
-            strategy in STRATEGIES and min(amount, window, cost) >= 1
-        ):
+            strategy in STRATEGIES and 1 <= window <= WINDOW_MOST
+            # As in policies: a moving window remembers each unit, and to weigh more than it lets pass takes the memory.
+            and 1 <= cost <= amount <= (MOVING_WINDOW_MOST if strategy == "moving-window" else AMOUNT_MOST)
+        ):  # fmt: skip
             of_limit = bytes.fromhex(key)
             if len(of_limit) == KEY_BYTES:
                 return Charge(of_limit, Rate(amount, window), strategy, cost)

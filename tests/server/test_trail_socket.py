@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
@@ -125,6 +126,10 @@ async def test_it_says_what_is_left_of_limits(tmp_path: Path) -> None:
         [["00" * 17, 5, 60, "fixed-window", 1]],
         [["00" * 16, 0, 60, "fixed-window", 1]],
         [["00" * 16, 5, 60, "none", 1]],
+        [["00" * 16, 5, 60, "fixed-window", 6]],
+        [["00" * 16, 1 << 40, 60, "moving-window", 1 << 40]],
+        [["00" * 16, 1 << 40, 60, "fixed-window", 1]],
+        [["00" * 16, 5, 1 << 40, "fixed-window", 1]],
         [["00" * 16, 5, 60, "fixed-window"]],
         [["00" * 16, 5, 60, "fixed-window", 1]] * (CHARGES_MOST + 1),
         [["00" * 16, MISREAD, 60, "fixed-window", 1]],
@@ -158,6 +163,28 @@ async def test_who_asks_nothing_is_not_waited_for(
         for _, writer in silent:
             writer.close()
         assert json.loads(await ask(path, b'"a"\n'))["found"]
+
+
+async def test_who_reads_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What found no room at the reader is dropped in time: neither it nor the connection stays with the worker."""
+    monkeypatch.setattr(trail_socket, "PATIENCE", 0.05)
+    long = b"x" * (4 << 20)
+    monkeypatch.setattr(TrailSocket, "_told", lambda *_: long)
+    async with answering(tmp_path, trail("a")) as path:
+        with socket.socket(socket.AF_UNIX) as waiting:
+            waiting.connect(str(path))
+            waiting.sendall(b'"a"\n')
+            ended = select.poll()
+            ended.register(waiting, select.POLLRDHUP)
+            async with asyncio.timeout(5):
+                while not ended.poll(0):  # noqa: ASYNC110  # the kernel has no event for us that reads nothing
+                    await asyncio.sleep(0.01)
+            waiting.settimeout(0)
+            read, said = 0, b"x"
+            while said:
+                said = waiting.recv(1 << 20)
+                read += len(said)
+        assert 0 < read < len(long)
 
 
 async def test_an_answer_is_bounded(tmp_path: Path) -> None:
