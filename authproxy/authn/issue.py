@@ -159,4 +159,4 @@ def inspect(token: str) -> dict[str, Any]:
         MalformedToken: it is none.
     """
     parsed = parse(token)
-    return {"verified": False, "header": parsed.read_header(), "claims": parsed.read_claims()}
+    return {"verified": False, "header": dict(parsed.read_header()), "claims": parsed.read_claims()}
