@@ -110,9 +110,18 @@ def _read(named: str) -> Iterator[Read]:
         top = _git("rev-parse", "--show-cdup").decode().strip()
         said = f"git has no `{named[:80]}`; a directory is from the top of the repository, `REVISION:./DIRECTORY` is from here"
         tree = _git("rev-parse", "--verify", "--end-of-options", named, otherwise=said)
-        archive = _git("-C", top, "archive", "--format=tar", tree.decode().strip())
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)  # noqa: S603, S607  # git's own archive, into a folder of ours
+        _extract(top, tree.decode().strip(), folder)
         yield Read(named, load_policies(Path(folder)), (shown(Path(folder)), named.rstrip("/")))
+
+
+def _extract(top: str, tree: str, folder: str) -> None:
+    """What git has there, as files; passed on as it comes, however large it is."""
+    git, tar = ["git", "-C", top, "archive", "--format=tar", tree], ["tar", "-x", "-C", folder]
+    with subprocess.Popen(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as archive:  # noqa: S603  # the user's own git, in the user's own repository
+        done = subprocess.run(tar, stdin=archive.stdout, capture_output=True, check=False)  # noqa: S603  # git's own archive, into a folder of ours
+    if done.returncode or archive.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git archive failed"]
+        raise typer.BadParameter(f"what git has cannot be laid out in {folder}: {said[0][:200]}")
 
 
 def _git(*words: str, otherwise: str = "") -> bytes:

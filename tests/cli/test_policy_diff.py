@@ -102,6 +102,14 @@ def test_what_git_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for named in ("HEAD:old", "HEAD:./", "HEAD:../old"):
         assert run("policy", "diff", named, old).stdout == "no differences\n"
     assert run("policy", "diff", "--", "-x:old", old).exit_code == 2
+    # A disk that is full: whatever git still has to say, it is said and nobody waits.
+    broken = tmp_path / "bin" / "tar"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'no space left' >&2; exit 2\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(broken.parent), prepend=":")
+    full = run("policy", "diff", "HEAD:old", old)
+    assert (full.exit_code, "no space left" in full.stderr) == (2, True)
 
 
 def test_the_page_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
