@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -84,7 +85,7 @@ def _answers(folder: Path, question: Any) -> Iterator[dict[str, Any]]:
             yield _asked(path, question)
         except PermissionError:
             raise NothingKnownError(theirs) from None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue  # a worker that ended, or is not one of ours
 
 
@@ -115,8 +116,11 @@ def _asked(path: Path, question: Any) -> dict[str, Any]:
 
 
 def _whole(sock: socket.socket) -> bytes:
-    said = b""
+    said, end = b"", time.monotonic() + PATIENCE
     while not said.endswith(b"\n"):
+        sock.settimeout(
+            max(0.001, end - time.monotonic())
+        )  # for all of it, however slowly it comes
         part = sock.recv(65536)
         if not part:
             break
