@@ -64,9 +64,10 @@ def check_signature(
         raise Refusal("state_unavailable", NO_KEYS)
     if not candidates:
         raise invalid(UNKNOWN_KEY)
-    if not any(key.verify(token.signed, token.signature) for key in candidates):
-        raise invalid("signature")
-    return algorithm
+    for key in candidates:
+        if key.verify(token.signed, token.signature):
+            return algorithm
+    raise invalid("signature")
 
 
 class JwtVerifier(Authenticator):
@@ -139,13 +140,10 @@ class JwtVerifier(Authenticator):
         if token is None or token.issuer != self.issuer:
             return None
         try:
-            self._check_signature(token)
+            check_signature(token, self._keys, self._algorithms, _TYPES)
             return self._identity(token, now)
         except MalformedToken as malformed:
             raise invalid(str(malformed)) from None
-
-    def _check_signature(self, token: CompactToken) -> None:
-        check_signature(token, self._keys, self._algorithms, _TYPES)
 
     def _identity(self, token: CompactToken, now: float) -> Identity:
         claims = token.read_claims()

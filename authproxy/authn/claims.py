@@ -6,8 +6,7 @@ The signature is somebody else's question and comes first. A claim that is there
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from authproxy.config.authenticators import ClaimNames
 from authproxy.model.claims import MISSING, find_claim
@@ -38,8 +37,12 @@ def _clean(value: Any, reason: str) -> str:
 
 def text(claims: Mapping[str, Any], path: str) -> str | None:
     """A claim that is one text; None where it is absent, null or empty."""
-    value = find_claim(claims, path)
-    return None if value is None or value is MISSING else _clean(value, "claim") or None
+    value = claims.get(path)
+    if value is None:
+        value = find(claims, path) if "." in path else None
+        if value is None:
+            return None
+    return _clean(value, "claim") or None
 
 
 def texts(claims: Mapping[str, Any], path: str, *, spaced: bool = False) -> tuple[str, ...]:
@@ -47,14 +50,18 @@ def texts(claims: Mapping[str, Any], path: str, *, spaced: bool = False) -> tupl
 
     A single text is a list of one: a group may hold spaces. With `spaced` it is separated by spaces (RFC 8693 section 4.2).
     """
-    value = find_claim(claims, path)
-    if value is None or value is MISSING:
-        return ()
+    value = claims.get(path)
+    if value is None:
+        value = find(claims, path) if "." in path else None
+        if value is None:
+            return ()
     if isinstance(value, str):
         value = value.split(" ") if spaced else [value]
     if not isinstance(value, list):
         raise invalid("claim")
-    return tuple(dict.fromkeys(item for item in value if _clean(item, "claim")))
+    for item in value:
+        _clean(item, "claim")
+    return tuple(dict.fromkeys(filter(None, value)))
 
 
 def email(claims: Mapping[str, Any], path: str) -> str | None:
@@ -106,6 +113,8 @@ def moment(claims: Mapping[str, Any], name: str) -> float | None:
 def check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None:
     """RFC 7519 section 4.1.3: one of ours, exactly, is the `aud` or in it; a list of anything but texts is refused."""
     aud = claims.get("aud")
+    if type(aud) is str and aud in audiences:
+        return
     members = [aud] if isinstance(aud, str) else aud
     if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
         raise invalid("audience")
@@ -113,8 +122,7 @@ def check_audience(claims: Mapping[str, Any], audiences: frozenset[str]) -> None
         raise invalid("audience")
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """When a token was made, from when and until when it is good; seconds since the epoch."""
 
     issued_at: float | None
@@ -139,8 +147,7 @@ class Times:
         return cls(issued_at, not_before, expires_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """Who a token speaks of."""
 
     subject: str

@@ -8,10 +8,9 @@ import binascii
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,8 +28,7 @@ class MalformedToken(ValueError):  # noqa: N818  # it says what came in, not wha
     """This is no compact JWS with JSON claims; the argument is one constant word."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompactToken:
+class CompactToken(NamedTuple):
     """A token taken apart. Nothing of it is verified; `signed` is what `signature` is over.
 
     `header` and `payload` are JSON still; `issuer` is what the payload says at first sight, None where it names nobody.

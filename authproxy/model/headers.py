@@ -193,7 +193,7 @@ class IdentityProfile:
         user, email, groups, username, name = self._names
         fitting = [g for g in identity.groups if carried(g) and _one_group(g)]
         self.groups_left_out += len(identity.groups) - len(fitting)
-        values = (
+        named = (
             (user, identity.subject),
             (email, identity.email),
             (groups, ",".join(fitting)),
@@ -201,12 +201,16 @@ class IdentityProfile:
             (name, identity.name),
         )
         block = "".join(
-            f"{header}: {value}\r\n" for header, value in values if header and carried(value)
+            [
+                f"{header}: {value}\r\n"
+                for header, value in named
+                if header and value and carried(value)
+            ]
         ).encode()
         return block if len(block) <= IDENTITY_BLOCK_MOST else None
 
 
-# Control characters would end the field (or the log line); lone surrogates have no UTF-8.
+# Control characters would end the field (or the log line); lone surrogates have no UTF-8. Neither are printable.
 _NOT_CARRIED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -217,7 +221,7 @@ def carried(value: str | None) -> bool:
     """
     if not value or value != value.strip():
         return False
-    return _NOT_CARRIED.search(value) is None
+    return value.isprintable() or _NOT_CARRIED.search(value) is None
 
 
 def _one_group(name: str) -> bool:

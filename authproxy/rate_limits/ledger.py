@@ -51,6 +51,14 @@ class Ledger:
             [(key, now, STEPS[charge.strategy], charge) for key, charge, now in tried]
         )
 
+    def untouched(self, key: bytes, now: float) -> bool:
+        """Is nothing counted under this key? Then there is room, as no charge costs more than its limit lets pass.
+
+        Raises:
+            StateUnavailable: the store did not answer.
+        """
+        return self._store.read([key], now) == [None]
+
     def peek(self, charges: Sequence[Charge], now: float) -> list[Balance]:
         """What `acquire` would say of each, with nothing counted: `remaining` is what is left now.
 

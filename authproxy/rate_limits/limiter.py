@@ -132,11 +132,14 @@ class Limiter:
         Raises:
             Refusal: `rate_limited`.
         """
-        charges = step.charges(exchange)
+        only = step.only
         try:
+            if only is not None and self._ledger.untouched(only.key(exchange), exchange.now):
+                return None
+            charges = step.charges(exchange)
             balances = self._ledger.peek(charges, exchange.now)
         except StateUnavailable:
-            balances = self._own_look(charges, exchange)
+            balances = self._own_look(step.charges(exchange), exchange)
         step.settle(exchange, balances, show=False)
         return None
 

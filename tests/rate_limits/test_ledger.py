@@ -201,3 +201,18 @@ def test_two_processes_share_one_limit_exactly(tmp_path: Path, strategy: str) ->
     command = [sys.executable, "-W", "error", "-c", TAKING, str(tmp_path), strategy]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert sum(int(process.communicate(timeout=60)[0]) for process in running) == 1_000
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_where_nothing_is_counted_there_is_room(tmp_path: Path, strategy: str) -> None:
+    """Also for a charge that takes all of its limit at once; what was counted is seen until its window has passed."""
+    ledger = Ledger(LmdbStore(tmp_path))
+    charge = Charge(b"k" * 16, Rate(3, 60), strategy, cost=3)  # type: ignore[arg-type]  # one of them
+    assert ledger.untouched(charge.key, NOW)
+    assert ledger.peek([charge], NOW)[0].granted
+    ledger.acquire([charge], NOW)
+    assert not ledger.untouched(charge.key, NOW + 1)
+    assert not ledger.peek([charge], NOW + 1)[0].granted
+    assert ledger.untouched(charge.key, NOW + 10_000)
+    assert ledger.peek([charge], NOW + 10_000)[0].granted
+    ledger._store.close()
