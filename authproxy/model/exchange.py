@@ -9,6 +9,7 @@ from typing import Any
 from authproxy.model.address import LOOPBACK, Address
 from authproxy.model.fields import Fields
 from authproxy.model.identity import Identity
+from authproxy.model.rate import Balance
 from authproxy.model.target import Target
 
 
@@ -23,7 +24,7 @@ class Exchange:
 
     __slots__ = (
         "admitted", "bytes_in", "bytes_out", "chain", "client", "client_text", "code", "engine", "fields", "host",
-        "host_field", "http_version", "identity", "limit_lines", "listener", "method", "now", "once", "parent_span", "peer",
+        "host_field", "http_version", "identity", "limits", "listener", "method", "now", "once", "parent_span", "peer",
         "raw_target", "reason",
         "request_id", "route", "scheme", "sent_at", "sent_to", "shadow", "started", "status", "target", "traceparent",
         "tracestate", "upgrade", "upstream_seconds",
@@ -58,7 +59,8 @@ class Exchange:
         self.code = ""
         self.reason = ""
         self.shadow = ""
-        self.limit_lines: tuple[tuple[str, str], ...] = ()  # (RateLimit-Policy, RateLimit) members
+        # What the answer says of limits: rate_limits.step.Terms, a floor above, and what was left.
+        self.limits: tuple[tuple[Any, Balance], ...] = ()
         self.status = 0
         self.bytes_in = 0
         self.bytes_out = 0

@@ -1,8 +1,9 @@
 """`100/minute` as a value. Our own few lines of grammar, so that an error can point at its column."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 Strategy = Literal["sliding-window-counter", "fixed-window", "moving-window"]
@@ -79,3 +80,7 @@ class Balance(NamedTuple):
     granted: bool
     remaining: int
     reset: float
+
+
+# A balance of what nearly every request is told, made in half the time.
+balance_of: Callable[[tuple[bool, int, float]], Balance] = partial(tuple.__new__, Balance)

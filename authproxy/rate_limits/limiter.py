@@ -102,7 +102,7 @@ class Limiter:
             elif (
                 not always and step.only is not None
             ):  # the usual case, and nothing else is left to say
-                exchange.limit_lines += (step.only.state(balance),)
+                exchange.limits += ((step.only.terms, balance),)
         return outcomes
 
     def _take_several(self, step: Step, exchange: Exchange, always: bool) -> Refusal | None:

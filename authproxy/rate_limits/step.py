@@ -24,6 +24,11 @@ class Terms(NamedTuple):
     limit: RouteLimit
     charge: Charge
     policy: str  # its member of RateLimit-Policy, which never changes (draft-ietf-httpapi-ratelimit-headers-10)
+    fields: bytes  # both, in an answer that tells of it alone, up to the two numbers at the end
+
+    def state(self, balance: Balance) -> str:
+        """Its member of RateLimit."""
+        return f'"{self.limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
 
 
 # Scopes of limits that are of no route; routes are never named so (their names have no slash).
@@ -34,7 +39,9 @@ LOGINS, FAILED, KEPT_FORMS = "/logins", "/failed", "/kept-forms"
 def _terms(limit: RouteLimit) -> Terms:
     rate = limit.rate
     charge = Charge(b"", rate, limit.strategy, limit.cost, not limit.shadow)
-    return Terms(limit, charge, f'"{limit.name}";q={rate.amount};w={rate.window}')
+    policy = f'"{limit.name}";q={rate.amount};w={rate.window}'
+    fields = f'RateLimit-Policy: {policy}\r\nRateLimit: "{limit.name}";r='
+    return Terms(limit, charge, policy, fields.encode())
 
 
 class Meter:
@@ -77,11 +84,6 @@ class Meter:
     def charged(self, key: bytes) -> Charge:
         """The charge of whoever has this key."""
         return self.terms.charge._replace(key=key)
-
-    def state(self, balance: Balance) -> tuple[str, str]:
-        """The members of RateLimit-Policy and RateLimit."""
-        limit, _, policy = self.terms
-        return policy, f'"{limit.name}";r={balance.remaining};t={ceil(balance.reset)}'
 
 
 def _number(*parts: str) -> int:
@@ -136,21 +138,23 @@ class Step:
             if refused and (spent is None or balance.reset > spent[1]):
                 spent = (limit.name, balance.reset)
             if show or refused:
-                exchange.limit_lines += (meter.state(balance),)
+                exchange.limits += ((meter.terms, balance),)
         if spent is not None:
             headers = (("Retry-After", str(max(1, ceil(spent[1])))),)
             raise Refusal("rate_limited", f"limit {spent[0]}", headers=headers)
 
 
-def limit_headers(exchange: Exchange) -> list[tuple[str, str]]:
-    """RateLimit-Policy and RateLimit (draft-10) for what this request was counted under."""
-    if not exchange.limit_lines:
-        return []
-    if len(exchange.limit_lines) == 1:
-        policy, state = exchange.limit_lines[0]
-        return [("RateLimit-Policy", policy), ("RateLimit", state)]
-    policies, states = zip(*exchange.limit_lines, strict=True)
-    return [("RateLimit-Policy", ", ".join(policies)), ("RateLimit", ", ".join(states))]
+def limit_fields(exchange: Exchange) -> bytes:
+    """RateLimit-Policy and RateLimit (draft-10) for what this request was counted under, as lines of an answer's head."""
+    limits = exchange.limits
+    if not limits:
+        return b""
+    if len(limits) == 1:  # nearly always, and for nearly every answer
+        [(terms, balance)] = limits
+        return b"%b%d;t=%d\r\n" % (terms.fields, balance.remaining, ceil(balance.reset))
+    policies = ", ".join(terms.policy for terms, _ in limits)
+    states = ", ".join(terms.state(balance) for terms, balance in limits)
+    return f"RateLimit-Policy: {policies}\r\nRateLimit: {states}\r\n".encode()
 
 
 class AccountStep(Step):

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from struct import Struct
 
-from authproxy.model.rate import Balance, Charge, Strategy
+from authproxy.model.rate import Balance, Charge, Strategy, balance_of
 
 # The balance after it; the new record, None where the charge was refused; and when that record ceases to count.
 Step = tuple[Balance, bytes | None, float]
@@ -34,7 +34,7 @@ def fixed_window(record: bytes | None, charge: Charge, now: float) -> Step:
     if count > amount:
         reset = end - now if charge.cost <= amount else float(window)
         return Balance(False, max(0, amount - count + charge.cost), reset), None, 0.0
-    return Balance(True, amount - count, end - now), FIXED.pack(end, count), end
+    return balance_of((True, amount - count, end - now)), FIXED.pack(end, count), end
 
 
 def sliding_window_counter(record: bytes | None, charge: Charge, now: float) -> Step:
@@ -65,7 +65,7 @@ def sliding_window_counter(record: bytes | None, charge: Charge, now: float) -> 
         return Balance(False, amount - used if used < amount else 0, wait), None, 0.0
     # More becomes free when the weight falls by its next whole unit, or else when this window ends.
     reset = left % (window / previous) if weight >= 1 else left
-    balance = Balance(True, amount - after, reset)
+    balance = balance_of((True, amount - after, reset))
     return balance, SLIDING.pack(index, previous, current), (index + 2.0) * window
 
 
@@ -96,7 +96,7 @@ def moving_window(record: bytes | None, charge: Charge, now: float) -> Step:
         reset = live[used + cost - amount - 1] + window - now if cost <= amount else float(window)
         return Balance(False, max(0, amount - used), reset), None, 0.0
     oldest = live[0] if live else now
-    balance = Balance(True, amount - used - cost, oldest + window - now)
+    balance = balance_of((True, amount - used - cost, oldest + window - now))
     return balance, live.tobytes() + STAMP.pack(now) * cost, now + window + SLACK
 
 

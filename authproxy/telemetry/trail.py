@@ -44,7 +44,7 @@ class Trail:
             exchange.client, exchange.client_text, exchange.chain, exchange.scheme,
             None if target is None else target.raw_path,  # never the query
             exchange.route, exchange.identity, exchange.admitted, exchange.code, exchange.reason, exchange.shadow,
-            exchange.status, exchange.limit_lines, None if caller is None else _bounded(caller(exchange), exchange),
+            exchange.status, exchange.limits, None if caller is None else _bounded(caller(exchange), exchange),
         ))  # fmt: skip
 
     def find(self, request_id: object) -> Record | None:
@@ -67,7 +67,7 @@ def _found(kept: _Kept) -> Record:
     (
         _, recorder, _, exchange.method, exchange.host, exchange.client, exchange.client_text, exchange.chain,
         exchange.scheme, raw_path, exchange.route, exchange.identity, exchange.admitted, exchange.code, exchange.reason,
-        exchange.shadow, exchange.status, exchange.limit_lines, caller,
+        exchange.shadow, exchange.status, exchange.limits, caller,
     ) = kept  # fmt: skip
     if raw_path is not None:
         exchange.target = parse_target(raw_path)  # it was one before
@@ -88,7 +88,7 @@ def _found(kept: _Kept) -> Record:
             "verdict": exchange.code or "allow",
             "reason": exchange.reason,
             "status": exchange.status,
-            "limits": [state for _, state in exchange.limit_lines],
+            "limits": [terms.state(balance) for terms, balance in exchange.limits],
         },
         "record": record,
     }

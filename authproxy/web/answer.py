@@ -13,7 +13,7 @@ from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.exchange import Exchange
-from authproxy.rate_limits.step import limit_headers
+from authproxy.rate_limits.step import limit_fields
 from authproxy.web.compat import Request
 
 # It looks as the pages of the portal do (`portal/style.css`), and asks for nothing besides itself.
@@ -113,7 +113,8 @@ def refuse(request: Request, refusal: Refusal) -> Answer:
     head = [
         PAGE_HEADERS if page else b"Content-Type: application/problem+json\r\n",
         b"Cache-Control: no-store\r\n",
-        *(f"{n}: {v}\r\n".encode() for n, v in (*refusal.headers, *limit_headers(exchange))),
+        *(f"{n}: {v}\r\n".encode() for n, v in refusal.headers),
+        limit_fields(exchange),
     ]
     body = _page(request, refusal) if page else _problem(exchange, refusal)
     return respond(request, refusal.status, head, body, close=refusal.close)

@@ -6,7 +6,7 @@ from typing import Any
 
 from authproxy.model.errors import Refusal
 from authproxy.model.headers import HOP_BY_HOP, Learned, connection_options
-from authproxy.rate_limits.step import limit_headers
+from authproxy.rate_limits.step import limit_fields
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection
 from authproxy.upstream.head import AnswerHead
@@ -124,8 +124,7 @@ def _head(
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     parts.append(b"X-Request-Id: %b\r\n" % exchange.request_id.encode())
-    if exchange.limit_lines:
-        parts += [f"{name}: {value}\r\n".encode() for name, value in limit_headers(exchange)]
+    parts.append(limit_fields(exchange))
     parts.append(persistence(exchange, keep=keep))
     parts.append(b"\r\n")
     return b"".join(parts)

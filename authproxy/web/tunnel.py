@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from authproxy.model.errors import Refusal
-from authproxy.rate_limits.step import limit_headers
+from authproxy.rate_limits.step import limit_fields
 from authproxy.runtime import Runtime
 from authproxy.upstream.connection import Connection, StaleConnection
 from authproxy.upstream.head import AnswerHead
@@ -90,7 +90,7 @@ async def _carry(
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ]
     lines += passed_fields(answer, runtime.own_cookies)
-    lines += [f"{n}: {v}\r\n".encode() for n, v in limit_headers(exchange)]
+    lines.append(limit_fields(exchange))
     lines.append(b"X-Request-Id: %b\r\n\r\n" % exchange.request_id.encode())
     send(request, b"".join(lines))
     exchange.status = 101

@@ -55,7 +55,7 @@ def test_a_step_is_charged_until_there_is_no_room() -> None:
     limiter.take(STEP, exchange())
     with pytest.raises(Refusal, match="rate_limited"):
         limiter.take(STEP, exchange())
-    assert found.limit_lines[0][1].startswith('"fair";r=1')
+    assert found.limits[0][1].remaining == 1
 
 
 def test_a_refusal_goes_with_the_request_that_it_refused() -> None:
@@ -120,7 +120,7 @@ def test_those_that_come_together_are_each_counted_as_alone() -> None:
     told = Limiter(MemoryStore(), allow=False).take_each(list(zip(steps, found, strict=True)))
     assert [isinstance(one, Refusal) for one in told] == [False] * 4 + [True, True, False]
     assert [one.shadow for one in found] == [""] * 6 + ["rate_limited"]
-    assert [len(one.limit_lines) for one in found] == [1, 2, 1, 0, 2, 1, 0]
+    assert [len(one.limits) for one in found] == [1, 2, 1, 0, 2, 1, 0]
 
 
 def test_what_is_counted_by_account_needs_nothing_of_the_request() -> None:

@@ -12,7 +12,7 @@ from authproxy.model.identity import Identity
 from authproxy.model.rate import Balance, parse_rate
 from authproxy.policy.document import RouteName
 from authproxy.policy.table import RouteLimit
-from authproxy.rate_limits.step import FAILED, KEPT_FORMS, LOGINS, Step, limit_headers
+from authproxy.rate_limits.step import FAILED, KEPT_FORMS, LOGINS, Step, limit_fields
 
 
 def exchange(client: str = "192.0.2.1", **identity: Any) -> Exchange:
@@ -107,13 +107,18 @@ def test_charges_carry_their_weight() -> None:
 def test_an_answer_says_what_is_left() -> None:
     """draft-ietf-httpapi-ratelimit-headers-10: one member a limit, in their order; nothing where nothing is limited."""
     found = exchange()
-    assert limit_headers(found) == []
+    assert limit_fields(found) == b""
     step = Step([limit(), limit(name="door")], "route")
     step.settle(found, [Balance(True, 9, 12.2), Balance(True, 4, 0.5)], show=True)
-    assert limit_headers(found) == [
-        ("RateLimit-Policy", '"fair";q=10;w=60, "door";q=10;w=60'),
-        ("RateLimit", '"fair";r=9;t=13, "door";r=4;t=1'),
-    ]
+    assert limit_fields(found) == (
+        b'RateLimit-Policy: "fair";q=10;w=60, "door";q=10;w=60\r\n'
+        b'RateLimit: "fair";r=9;t=13, "door";r=4;t=1\r\n'
+    )
+    alone = exchange()
+    Step([limit()], "route").settle(alone, [Balance(True, 9, 12.2)], show=True)
+    assert limit_fields(alone) == (
+        b'RateLimit-Policy: "fair";q=10;w=60\r\nRateLimit: "fair";r=9;t=13\r\n'
+    )
 
 
 def test_a_refusal_waits_for_the_longest() -> None:
@@ -133,14 +138,14 @@ def test_a_hidden_step_shows_only_its_refusal() -> None:
     """Where `show` is off, what grants is not told; what refuses is."""
     found = exchange()
     Step([limit()], "").settle(found, [Balance(True, 9, 1.0)], show=False)
-    assert limit_headers(found) == []
+    assert limit_fields(found) == b""
     with pytest.raises(Refusal):
         Step([limit()], "").settle(found, [Balance(False, 0, 1.0)], show=False)
-    assert len(limit_headers(found)) == 2
+    assert limit_fields(found).endswith(b'RateLimit: "fair";r=0;t=1\r\n')
 
 
 def test_a_shadow_limit_is_only_noted() -> None:
     """A shadow limit without room refuses nobody and is not told to the client."""
     found = exchange()
     Step([limit(shadow=True)], "route").settle(found, [Balance(False, 0, 9.0)], show=True)
-    assert (found.shadow, limit_headers(found)) == ("rate_limited", [])
+    assert (found.shadow, limit_fields(found)) == ("rate_limited", b"")

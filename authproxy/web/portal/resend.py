@@ -16,7 +16,7 @@ from authproxy.model.rate import parse_rate
 from authproxy.model.return_path import return_path
 from authproxy.policy.table import RouteLimit
 from authproxy.rate_limits.limiter import done
-from authproxy.rate_limits.step import KEPT_FORMS, Step, limit_headers
+from authproxy.rate_limits.step import KEPT_FORMS, Step, limit_fields
 from authproxy.web.answer import Answer, advice, phrase, respond, wants_page
 from authproxy.web.body import replace_body
 from authproxy.web.compat import Request
@@ -215,6 +215,6 @@ def offer_again(request: Request, refusal: Refusal) -> Answer | None:
         status_text=f"{refusal.status} {phrase(refusal.status)}",
         request_id=exchange.request_id,
     )
-    lines = [*page.headers.items(), *refusal.headers, *limit_headers(exchange)]
-    head = [f"{name}: {value}\r\n".encode() for name, value in lines]
+    lines = [*page.headers.items(), *refusal.headers]
+    head = [*(f"{name}: {value}\r\n".encode() for name, value in lines), limit_fields(exchange)]
     return respond(request, refusal.status, head, page.body or b"", close=refusal.close)  # type: ignore[arg-type]  # always bytes
