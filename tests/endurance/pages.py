@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.endurance.plots import Band, Line, plot
+from tests.endurance.soak import figures, findings
 from tests.endurance.watch import MIB
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -33,9 +34,9 @@ def about(run: Record) -> str:
     return f"Run of {run['date']}, commit {run['commit']}, {machine['cores']} cores of {machine['cpu']}, {run['seconds'] / 60:g} minutes"
 
 
-def verdict(run: Record) -> str:
+def verdict(found: Sequence[str]) -> str:
     """Did it pass?"""
-    return "**passed**" if not run["findings"] else "**failed:** " + "; ".join(run["findings"])
+    return "**passed**" if not found else "**failed:** " + "; ".join(found)
 
 
 def soak_part(run: Record) -> str:
@@ -45,11 +46,11 @@ def soak_part(run: Record) -> str:
             line["process"], *line["MiB"], *(f"{rise} ± {error}" for rise, error in (line["MiB an hour"], line["private MiB an hour"])),
             f"{line['descriptors'][0]} to {line['descriptors'][1]}", "{} ± {}".format(*line["descriptors an hour"]),
         )
-        for line in run["figures"]
+        for line in figures(run)
     ]  # fmt: skip
     heads = ["process", "MiB after the warm-up", "at the end", "MiB an hour", "of it private", "descriptors", "an hour"]  # fmt: skip
     said = f"State in {run['state']}; {run['requests']:,} trials, {run['reloads'] // 2} reloads, {run['cpu_seconds']:g} s of CPU in all; the warm-up took {run['warm_up'] / 60:g} minutes"
-    return f"{about(run)}. {said}: {verdict(run)}.\n\n{table(heads, rows)}"
+    return f"{about(run)}. {said}: {verdict(findings(run))}.\n\n{table(heads, rows)}"
 
 
 def soak_plot(run: Record) -> str:
@@ -70,7 +71,7 @@ def chaos_parts(run: Record) -> dict[str, str]:
     totals, trials = run["totals"], run["trials"]
     sent, usual = sum(t[1] for t in trials), sum(t[2] for t in trials)
     said = (
-        f"{about(run)}, seed {run['seed']}: {verdict(run)}.\n\n"
+        f"{about(run)}, seed {run['seed']}: {verdict(run['findings'])}.\n\n"
         f"{sent:,} trials, {usual:,} of them ended as on a quiet day and {sent - usual:,} did not. "
         f"Let in wrongly: {totals['wrong']}. Hung: {totals['hung']}; the longest wait was {run['longest_wait']} s. Errors without an explanation: {totals['unexplained']}."
     )

@@ -9,6 +9,8 @@ from sys import executable
 
 import pytest
 
+from tests.endurance.soak import findings
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,8 +31,7 @@ def test_nothing_grows(tmp_path: Path) -> None:
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + 120,
         )  # fmt: skip
         assert file.exists(), done.stderr
-        findings: list[str] = json.loads(file.read_text())["findings"]
-        return findings
+        return findings(json.loads(file.read_text()))
 
     with ThreadPoolExecutor() as both:
         assert list(both.map(soak, ("lmdb:state", "redis"))) == [[], []]

@@ -26,6 +26,14 @@ def test_a_slope_is_of_least_squares() -> None:
     assert flat.error > 100
 
 
+def test_samples_that_are_alike_count_for_less() -> None:
+    """The same values in another order have another error: what stays for a while says less than what jumps about."""
+    seconds = [10.0 * n for n in range(400)]
+    jumping = slope(seconds, [n % 2 for n in range(400)])
+    staying = slope(seconds, [n // 10 % 2 for n in range(400)])
+    assert 2.5 * jumping.error < staying.error < 4 * jumping.error
+
+
 def test_a_leak_is_seen() -> None:
     """A process that keeps 1 MiB and a descriptor at each step: both are what the watch says."""
     with subprocess.Popen(

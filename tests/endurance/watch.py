@@ -1,17 +1,20 @@
 """What a program's processes hold over time, from the kernel: memory and descriptors, and how they grow.
 
-Growth is the slope of a line of least squares, with its standard error, over what was sampled after the warm-up.
+Growth is the slope of a line of least squares, with its standard error, over what was sampled after the warm-up. What a
+process holds now it mostly held ten seconds ago, so samples say less than as many independent ones: the error says so.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import mul
 from pathlib import Path
 from statistics import fmean
 
 from bench.processes import cpu_seconds, memory
 
 HOUR, MIB = 3600.0, float(1 << 20)
+ALIKE_MOST = 0.99  # a line through steps and slopes that are not straight has no error to speak of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,19 @@ class Slope:
 
 
 def slope(seconds: Sequence[float], values: Sequence[float]) -> Slope:
-    """The line of least squares through these; two samples at least."""
+    """The line of least squares through these; two samples at least.
+
+    The error takes what is left over for a process that remembers one step (of first order): n samples that are alike by r
+    count as n (1 - r) / (1 + r).
+    """
     middle, mean = fmean(seconds), fmean(values)
     spread = sum((t - middle) ** 2 for t in seconds)
     rise = sum((t - middle) * (v - mean) for t, v in zip(seconds, values, strict=True)) / spread
-    rest = sum((v - mean - rise * (t - middle)) ** 2 for t, v in zip(seconds, values, strict=True))
-    error = math.sqrt(rest / max(len(values) - 2, 1) / spread)
+    left = [v - mean - rise * (t - middle) for t, v in zip(seconds, values, strict=True)]
+    squares = sum(x * x for x in left)
+    alike = sum(map(mul, left, left[1:])) / squares if squares else 0.0
+    alike = min(max(alike, 0.0), ALIKE_MOST)
+    error = math.sqrt(squares / max(len(values) - 2, 1) / spread * (1 + alike) / (1 - alike))
     return Slope(rise * HOUR, error * HOUR)
 
 
