@@ -122,10 +122,11 @@ class Authentication:
             key = reading.key(credential)
             memo[Authentication] = reading, reading.fingerprint, key
         if authenticator.memory:
-            identity = self._cache.get(key, now)
+            identity = self._cache.get(key, now)  # never past its end: what is left is its beginning
+            asked = identity is not None and identity.not_before is not None
         else:
-            identity = authenticator.recognize(key, now)
-        if identity is None or not authenticator.in_time(identity, now):
+            identity, asked = authenticator.recognize(key, now), True
+        if identity is None or (asked and not authenticator.in_time(identity, now)):
             return None
         revocations = self._revocations
         if revocations.watchful and (not revocations.known or revocations.why(identity)):
