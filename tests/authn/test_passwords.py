@@ -116,10 +116,12 @@ async def test_a_decoy_costs_what_a_hash_costs() -> None:
     async def took(which: str | None) -> float:
         times = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = (
+                time.process_time()
+            )  # of CPU, all threads: others at work on the machine do not count
             await checks.verify(which, "wrong")
-            times.append(time.perf_counter() - began)
-        return sorted(times)[2]
+            times.append(time.process_time() - began)
+        return min(times)
 
     assert 0.5 < await took(None) / await took(hashed) < 2
     checks.close()
