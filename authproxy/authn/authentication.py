@@ -122,9 +122,8 @@ class Authentication:
             key = reading.key(credential)
             memo[Authentication] = reading, reading.fingerprint, key
         if authenticator.memory:
-            identity = self._cache.get(
-                key, now
-            )  # never past its end: what is left is its beginning
+            # It is never handed out past its end: what is left to look at is its beginning.
+            identity = self._cache.get(key, now)
             asked = identity is not None and identity.not_before is not None
         else:
             identity, asked = authenticator.recognize(key, now), True
