@@ -217,20 +217,21 @@ class FollowingVerifier(JwtVerifier):
         except Refusal as refusal:
             if not self._may_know_better(refusal, credential):
                 raise
-            return self._judge_anew(credential, now, valued(refusal))
+            return self._judge_anew(credential, now, valued(refusal), self._keys)
 
     async def _judge_anew(
-        self, credential: Credential, now: float, refused: Refusal
+        self, credential: Credential, now: float, refused: Refusal, keys: KeySet
     ) -> Identity | None:
-        """What comes of it once the issuer was asked; what was refused stays so where it has nothing new."""
+        """What comes of it by other keys than these; what was refused stays so where the issuer has none."""
         try:
             for _ in range(ROUNDS_MOST):
-                if not await self.remote.seek():
+                # A moment has passed: what somebody else was told meanwhile is as good.
+                if self.remote.keys is keys and not await self.remote.seek():
                     break
                 try:
                     return self.verify(credential, now)
                 except Refusal as again:
-                    refused = again
+                    refused, keys = again, self._keys
                     if not self._may_know_better(again, credential):
                         break
             raise refused
