@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -392,11 +393,7 @@ async def test_whom_other_keys_could_help() -> None:
 async def test_what_others_were_told_meanwhile_is_as_good() -> None:
     """Keys that came between the refusal and the question are judged by, though the issuer is not asked twice."""
     judge, remote = await following()
-
-    async def seek() -> bool:
-        return False  # it was asked a moment ago
-
-    remote.seek = seek  # type: ignore[method-assign]  # as it is for the second who asks
+    remote.seek = AsyncMock(return_value=False)  # type: ignore[method-assign]  # it was asked a moment ago
     give(remote, keys_for("ES256"))
     credential = Credential(token(algorithm="ES256", pem=key_for("ES256", 1)))
     waiting = judge.judge(credential, Presentation({}), NOW)  # type: ignore[arg-type]  # not looked at
