@@ -365,13 +365,7 @@ async def test_without_keys_nobody_can_tell() -> None:
 async def test_whom_other_keys_could_help() -> None:
     """The issuer is asked for a key that is not at hand, not for a forged signature of one that is."""
     judge, remote = await following()
-    asked: list[int] = []
-
-    async def seek() -> bool:
-        asked.append(1)
-        return False
-
-    remote.seek = seek  # type: ignore[method-assign]  # only whether it is asked
+    remote.seek = asked = AsyncMock(return_value=False)  # type: ignore[method-assign]  # only whether it is asked
     give(remote, keys_for("ES256"))
     kid = public_jwks([key_for("ES256")], ["ES256"])["keys"][0]["kid"]
     other = key_for("ES256", 1)
@@ -384,16 +378,16 @@ async def test_whom_other_keys_could_help() -> None:
         ("junk", 0),
     ]
     for credential, expected in cases:
-        asked.clear()
+        asked.reset_mock()
         with suppress(Refusal):
             await awaited(judge.judge(Credential(credential), Presentation({}), NOW))  # type: ignore[arg-type]  # not looked at
-        assert len(asked) == expected, credential
+        assert asked.await_count == expected, credential
 
 
 async def test_what_others_were_told_meanwhile_is_as_good() -> None:
     """Keys that came between the refusal and the question are judged by, though the issuer is not asked twice."""
     judge, remote = await following()
-    remote.seek = AsyncMock(return_value=False)  # type: ignore[method-assign]  # it was asked a moment ago
+    remote.seek = AsyncMock(return_value=False)  # type: ignore[method-assign]  # asked a moment ago
     give(remote, keys_for("ES256"))
     credential = Credential(token(algorithm="ES256", pem=key_for("ES256", 1)))
     waiting = judge.judge(credential, Presentation({}), NOW)  # type: ignore[arg-type]  # not looked at
