@@ -188,12 +188,17 @@ def test_a_worker_that_is_stuck_holds_nobody_up() -> None:
 
 def test_nobody_outlives_a_killed_supervisor() -> None:
     """Workers end with their parent, however it ends; here they have no time to drain either."""
-    script = STUCK.replace("report.ready()", "report.ready(); print(__import__('os').getpid(), flush=True)").replace("number == 0", "True")  # fmt: skip
+    # One write a line, whatever Python buffers: two workers say so at once.
+    said = "report.ready(); __import__('os').write(1, b'%d\\n' % __import__('os').getpid())"
+    script = STUCK.replace("report.ready()", said).replace("number == 0", "True")
+    script = script.replace('print("up", flush=True)', "__import__('os').write(1, b'up\\n')")
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(3)]
-        pids = [int(line) for line in lines if line != b"up"]
-        process.kill()
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().strip() for _ in range(3)]
+            pids = [int(line) for line in lines if line != b"up"]
+        finally:
+            process.kill()
         process.wait(5)
         end = time.monotonic() + 5
         while any(_running(pid) for pid in pids) and time.monotonic() < end:
