@@ -32,10 +32,8 @@ def _outcome(taken: list[Waiting | Refusal]) -> Waiting:
             raise outcome
         return outcome
     finally:
-        del (
-            outcome,
-            taken,
-        )  # its traceback holds this frame: neither would go before the collector comes
+        # Its traceback holds this frame: neither would go before the collector comes.
+        del outcome, taken
 
 
 def _settled(
